@@ -1,0 +1,1 @@
+"""Decode, encode, remux and colour: frames with their times. Imports no JAX."""
