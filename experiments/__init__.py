@@ -1,0 +1,1 @@
+"""One file a paper: its losses, its phases, and its numbers beside ours."""

@@ -1,0 +1,1 @@
+"""Triton kernels, each with its definition in plain JAX; never imports jaxvsr."""

@@ -1,0 +1,1 @@
+"""Programs around the library: the demonstration, benchmarks, bridges to other frameworks."""
