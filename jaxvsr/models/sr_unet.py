@@ -1,0 +1,123 @@
+"""SR-UNet (Vaccaro et al., MM 2021, Fig. 2): a slim U-Net that works below the input's size.
+
+Widths go F/2, F, F, F instead of doubling, which buys more layers in each block. A block is
+Eq. 2; `fold` turns it into the single 3x3 of Eq. 3. Frames are [0, 1] outside, [-1, 1] inside.
+Modules carry the names of the published checkpoints.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvsr import ops
+
+LEVELS = 4
+LIGHT = {"width": 48, "depths": (1, 2, 2, 2, 2, 2, 2)}  # Sect. 3.3: 0.7 of the layers
+
+WHOLE_FRAME = 1 << 20  # a reach that no tile can have
+
+
+class RepBlock(nn.Module):
+    """relu(W3 * x + W1 * x + x); where the width changes, and once folded, relu(W3 * x)."""
+
+    width: int
+    folded: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.Conv(self.width, (3, 3), name="conv1")(x)
+        if x.shape[-1] == self.width and not self.folded:
+            y += nn.Conv(self.width, (1, 1), name="conv_adapter")(x) + x
+        return nn.relu(y)
+
+
+class SRUNet(nn.Module):
+    """Frames to frames `scale` times larger; height and width divide by `multiple`.
+
+    `depths` counts the blocks of the four stages down (the last is the bottleneck) and the three
+    up. A scale that is not whole is reached by shrinking the next whole one; `corners` does that
+    as the published x1.5 weights expect, corner pixel to corner pixel, which forbids tiles.
+    `clip=False` leaves overshoot in place, for losses that want its gradient.
+    """
+
+    scale: float = 2
+    width: int = 64
+    depths: tuple[int, ...] = (2, 3, 3, 3, 3, 3, 3)
+    folded: bool = False
+    clip: bool = True
+    corners: bool = False
+
+    multiple = 2 ** (LEVELS - 1)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each level, full size first."""
+        return (self.width // 2, self.width, self.width, self.width)
+
+    @property
+    def reach(self) -> int:
+        """Input pixels on each side that an output pixel can see, rounded up to `multiple`."""
+        if self.corners:
+            return WHOLE_FRAME
+        at = [*range(LEVELS), *reversed(range(LEVELS - 1))]
+        convs = sum(depth << level for depth, level in zip(self.depths, at, strict=True))
+        enlarging = sum(2 << level for level in range(LEVELS - 1))
+        return self.multiple * (1 + ceil((convs + enlarging) / self.multiple))
+
+    @nn.compact
+    def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
+        frames = 2 * frames - 1
+        x, skips = frames, []
+        for i, width in enumerate(self.widths):
+            x = self._stage(x, width, self.depths[i], f"dconv_down{i + 1}")
+            if i < LEVELS - 1:
+                skips.append(x)
+                x = ops.max_pool(x)
+        for i in reversed(range(LEVELS - 1)):
+            x = jnp.concatenate([ops.upsample(x, 2, "bilinear"), skips[i]], axis=-1)
+            depth = self.depths[2 * (LEVELS - 1) - i]
+            x = self._stage(x, self.widths[i], depth, f"dconv_up{i + 1}")
+        return self._head(x, frames)
+
+    def _stage(self, x, width: int, depth: int, name: str):
+        for i in range(depth):
+            x = RepBlock(width, self.folded, name=f"{name}_{i}")(x)
+        return x
+
+    def _head(self, x, frames):
+        # A zero head makes the untrained network plain bicubic (Eq. 1).
+        r = ceil(self.scale)
+        zeros = nn.initializers.zeros
+        x = nn.Conv(3 * r * r, (1, 1), kernel_init=zeros, name="conv_last")(x)
+        clip = (lambda y: jnp.clip(y, -1, 1)) if self.clip else lambda y: y
+        y = clip(ops.pixel_shuffle(x, r) + ops.upsample(frames, r))
+        if r != self.scale:
+            size = round(frames.shape[1] * self.scale), round(frames.shape[2] * self.scale)
+            y = clip(ops.resize(y, size, antialias=False, corners=self.corners))
+        return (y + 1) / 2
+
+
+class UNet(SRUNet):
+    """The paper's baseline: the same blocks, two a stage, with widths that double."""
+
+    depths: tuple[int, ...] = (2, 2, 2, 2, 2, 2, 2)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each level, full size first."""
+        return tuple(self.width // 2 << level for level in range(LEVELS))
+
+
+def fold(params: Mapping) -> dict:
+    """The parameters of `SRUNet(folded=True)` that compute the same function (Eq. 3)."""
+    return {name: _fold_block(p) if "conv_adapter" in p else p for name, p in params.items()}
+
+
+def _fold_block(params: Mapping) -> dict:
+    conv3, conv1 = params["conv1"], params["conv_adapter"]
+    centre = conv1["kernel"][0, 0] + jnp.eye(conv1["kernel"].shape[-1])
+    kernel = jnp.asarray(conv3["kernel"]).at[1, 1].add(centre)
+    return {"conv1": {"kernel": kernel, "bias": conv3["bias"] + conv1["bias"]}}
