@@ -20,11 +20,10 @@ FORMAT = 1  # of the records; another number is another run
 
 @dataclass(frozen=True)
 class Segment:
-    """One finished stretch: its file, the (pts, duration) of its frames, the damage met so far."""
+    """One finished stretch: its file, and the (pts, duration) of its frames."""
 
     path: Path
     times: list[tuple[int, int]]
-    damaged: int
 
 
 class Journal:
@@ -80,7 +79,7 @@ class Journal:
             if not path.exists() or (path.is_file() and path.stat().st_size != found["bytes"]):
                 break
             times = [tuple(t) for t in found["times"]]
-            segments.append(Segment(path, times, found["damaged"]))
+            segments.append(Segment(path, times))
         return segments
 
     def _clear_debris(self):
@@ -104,7 +103,7 @@ class Journal:
     def _state(self, index: int) -> Path:
         return self.folder / f"segment-{index:06d}.npz"
 
-    def commit(self, times: list[tuple[int, int]], damaged: int, state=None) -> None:
+    def commit(self, times: list[tuple[int, int]], state=None) -> None:
         """Declares the next segment finished; `state` is a list of arrays to go on from."""
         index, path = len(self.segments), self.path()
         if state is not None:
@@ -115,8 +114,8 @@ class Journal:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         size = path.stat().st_size if path.is_file() else 0
-        _write(self._record(index), {"bytes": size, "times": times, "damaged": damaged})
-        self.segments.append(Segment(path, times, damaged))
+        _write(self._record(index), {"bytes": size, "times": times})
+        self.segments.append(Segment(path, times))
         if index:
             self._state(index - 1).unlink(missing_ok=True)
 

@@ -28,13 +28,21 @@ class Network:
 
     Frames are consecutive pictures of one scene, numpy or JAX, uint8 or float in [0, 1], of any
     size; results are clipped. `scale` may differ from the network's own (an antialiased
-    resample follows the network). Compiled once a shape. `spec` holds the network's facts,
-    `params` its parameters.
+    resample follows the network), or a `size` (height, width) be given instead. Compiled once a
+    shape. `spec` holds the network's facts, `params` its parameters.
     """
 
-    def __init__(self, loaded, *, scale: float | None = None, dtype="float32", tile: int = 0):
+    def __init__(
+        self,
+        loaded,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: str = "float32",
+        tile: int = 0,
+    ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
-        self.params, self.scale = loaded.params, scale or loaded.spec.scale
+        self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
         self._engine = partial(Engine, loaded, dtype=dtype, tile=tile)
         self._engines: dict = {}
 
@@ -62,7 +70,7 @@ class Network:
         key = (*size, str(dtype))
         if key not in self._engines:
             head, tail = (_from_bytes, _to_bytes) if integer else (_as_float, _clipped(dtype))
-            wanted = target_size(*size, self.scale)
+            wanted = self.size or target_size(*size, self.scale)
             self._engines[key] = self._engine(head, tail, size=wanted)
         return self._engines[key]
 

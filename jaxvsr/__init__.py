@@ -1,0 +1,15 @@
+"""Video super-resolution and compressed-video restoration with GANs, in pure-functional JAX.
+
+net = jaxvsr.load("sr_unet_light_x2")        # a packaged name, a path, or a URL
+better = net(frames)                         # [N, H, W, 3], uint8 or float in [0, 1]
+jaxvsr.enhance("film.mp4", model="sr_unet_light_x2")
+"""
+
+from jaxvsr.enhance import enhance
+from jaxvsr.errors import JaxvsrError
+from jaxvsr.models import MODELS, Spec
+from jaxvsr.network import Network, load
+from jaxvsr.settings import Result, Settings
+
+__version__ = "0.1.0"
+__all__ = ["MODELS", "JaxvsrError", "Network", "Result", "Settings", "Spec", "enhance", "load"]

@@ -1,0 +1,166 @@
+"""Anything to something better: frames, a picture, a video, or a folder of either."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxvsr import ops, weights
+from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
+from jaxvsr.film import enhance_film, find_device, result_size
+from jaxvsr.network import DEFAULT, Network
+from jaxvsr.preview import side_by_side
+from jaxvsr.settings import Result, Settings
+from jaxvsr.video import colour
+from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video.reader import VideoReader
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"}
+VIDEOS |= {".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
+VIDEOS |= {".264", ".h264", ".265", ".h265", ".hevc"}
+
+
+def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
+    """Enhances frames or a file with the network `model` (a name, a path or a URL).
+
+    Frames [N, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind.
+    A path to a video, a picture or a folder is enhanced into `output` (beside it by default) and
+    gives a `Result`, or a list of them for a folder. `settings` are the fields of `Settings`.
+    Raises a `JaxvsrError` that says in one line what is wrong and what to do.
+    """
+    known = {field.name for field in fields(Settings)}
+    if unknown := settings.keys() - known:
+        raise UsageError(f"no setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    asked = Settings(**settings)
+    net = weights.load(str(model))
+    if isinstance(source, str | Path):
+        return enhance_path(net, Path(source), Path(output) if output else None, asked)
+    height, width = source.shape[1:3]
+    size = result_size(height, width, net.spec.scale, asked)
+    return Network(net, size=size, dtype=asked.dtype, tile=asked.tile)(source)
+
+
+def enhance_path(net, source: Path, output: Path | None, settings: Settings, show: str = "none"):
+    """Enhances one file, or every file of a folder; see `enhance`."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+    if source.is_dir():
+        return enhance_folder(net, source, output, settings, show)
+    if source.suffix.lower() in PICTURES:
+        return enhance_picture(net, source, output, settings)
+    return enhance_film(net, source, output, settings, show)
+
+
+def enhance_folder(
+    net,
+    source: Path,
+    output: Path | None,
+    settings: Settings,
+    show: str = "none",
+    failed: Callable[[JaxvsrError], None] | None = None,
+) -> list[Result]:
+    """Enhances every video and picture of a folder into another; finished ones are left alone.
+
+    `failed` hears of files that cannot be enhanced; without it the first one raises.
+    """
+    files = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURES | VIDEOS)
+    if not files:
+        raise InputError(f"{source}: no video or picture in this folder; check the path")
+    output = output or source.with_name(f"{source.name}_{_mark(net, settings)}")
+    if output.resolve() == source.resolve():
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    output.mkdir(exist_ok=True)
+    results = []
+    for path in files:
+        target = output / path.name
+        if target.exists() and not settings.overwrite:
+            continue
+        try:
+            results.append(enhance_path(net, path, target, settings, show))
+        except JaxvsrError as error:
+            if failed is None:
+                raise
+            failed(error)
+    return results
+
+
+def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
+    """Enhances one picture; transparency and 16-bit depth are kept."""
+    picture, alpha = read_image(source)
+    output = output or source.with_name(f"{source.stem}_{_mark(net, settings)}{source.suffix}")
+    if output.suffix.lower() not in PICTURES:
+        kinds = ", ".join(sorted(PICTURES))
+        raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
+    if output.exists() and not settings.overwrite:
+        same = output.samefile(source)
+        cause = "is the input itself" if same else "exists"
+        raise OutputError(f"{output}: {cause}; choose another output or give --overwrite")
+    if output.exists() and output.samefile(source):
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    size = result_size(*picture.shape[:2], net.spec.scale, settings)
+    rgb = _run(net, _unit(picture), settings, size)
+    if alpha is not None:
+        grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
+        alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
+    draft = output.with_name(f".{output.stem}.part{output.suffix}")
+    try:
+        write_image(draft, _as_kind(rgb, picture.dtype), alpha)
+        draft.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return Result(output, 1, 0, 0.0)
+
+
+def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
+    """Writes one PNG: a frame enlarged by bicubic beside the enhanced one, and a zoom."""
+    output = output or source.with_name(f"{source.stem}_preview.png")
+    if output.exists() and not settings.overwrite:
+        raise OutputError(f"{output}: exists; choose another output or give --overwrite")
+    frame = _one_frame(source, settings)
+    size = result_size(*frame.shape[:2], net.spec.scale, settings)
+    plain = np.asarray(ops.resize(frame[None], size, method="bicubic", antialias=True))[0]
+    columns = {"bicubic": plain, net.name: _run(net, frame, settings, size)}
+    as_bytes = {label: _as_kind(picture, np.uint8) for label, picture in columns.items()}
+    write_image(output, side_by_side(as_bytes), None)
+    return Result(output, 1, 0, 0.0)
+
+
+def _one_frame(source: Path, settings: Settings) -> np.ndarray:
+    """The frame at `start` (by default a third into a video), RGB [H, W, 3] float."""
+    if source.suffix.lower() in PICTURES:
+        return _unit(read_image(source)[0])
+    start = settings.start
+    if start is None:
+        with VideoReader(source) as reader:
+            start = (reader.info.duration or 0) / 3
+    with VideoReader(source, start=start, interlaced=settings.interlaced) as reader:
+        for frame in reader:
+            rgb = colour.to_rgb(tuple(p[None] for p in frame.planes), reader.info.colour)
+            return np.clip(rgb[0], 0, 1)
+    raise InputError(f"{source}: no frame at {start:g} s; choose an earlier --start")
+
+
+def _run(net, picture: np.ndarray, settings: Settings, size: tuple[int, int]) -> np.ndarray:
+    """One picture [H, W, 3] float through the network, to exactly `size`."""
+    run = Network(net, size=size, dtype=settings.dtype, tile=settings.tile)
+    with jax.default_device(find_device(settings.device)):
+        return run(picture[None])[0]
+
+
+def _mark(net, settings: Settings) -> str:
+    return f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    """Integers to float32 in [0, 1]."""
+    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
+
+
+def _as_kind(picture: np.ndarray, dtype) -> np.ndarray:
+    """Floats in [0, 1] to integers of a kind."""
+    return np.round(np.clip(picture, 0, 1) * np.iinfo(dtype).max).astype(dtype)

@@ -1,0 +1,339 @@
+"""One video file to one video file: decode | network | encode, in segments that survive a crash."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxvsr.clip import scenes
+from jaxvsr.engine import Engine
+from jaxvsr.errors import InputError, OutputError, SpaceError, UsageError
+from jaxvsr.journal import Journal
+from jaxvsr.pipeline import Behind, ahead
+from jaxvsr.progress import Progress
+from jaxvsr.sequence import PictureWriter, first_picture, is_pattern, publish
+from jaxvsr.settings import Result, Settings
+from jaxvsr.video import colour, encode, mux
+from jaxvsr.video.reader import VideoInfo, VideoReader
+from jaxvsr.video.scene import CutDetector
+
+SEGMENT = 96  # frames; what a crash can cost at most, and the longest distance of key frames
+DEPTH = 3  # batches that wait between two stages
+LARGEST = 16384  # pixels along one side: what the encoders accept
+SPARE = 64 << 20  # bytes that must be free beyond a copy of the input
+
+
+@dataclass
+class Batch:
+    """Frames on their way: planes [N, (T,) h, w], real frames in it, and what begins with it."""
+
+    planes: tuple
+    times: list[tuple[int, int]]
+    begins: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before the first frame is touched."""
+
+    info: VideoInfo
+    size: tuple[int, int]  # height, width of the result
+    encoding: encode.Encoding | None  # None for a sequence of pictures
+    colour: colour.Colour  # of the result
+    batch: int
+    segment: int
+
+
+def enhance_film(net, source: Path, output: Path | None, settings: Settings, show: str) -> Result:
+    """Enhances the video `source` into `output`; None puts it beside the source.
+
+    Raises InputError, OutputError, UsageError before work starts; SpaceError and
+    KeyboardInterrupt later, with the finished segments kept for the same call to go on from.
+    """
+    span = {"start": settings.start, "duration": settings.duration}
+    with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
+        output = output or default_output(reader.info, net, settings)
+        plan = make_plan(net, reader.info, output, settings)
+        check_output(source, output, reader.info, settings)
+        with closing(_journal(net, plan, output, settings)) as journal:
+            rate = float(reader.info.fps)
+            done, total = len(journal.times), _expected(reader.info, settings)
+            progress = Progress(str(source), total, rate, done=done, show=show)
+            _announce(progress, reader.info, done, settings)
+            _run(net, reader, plan, journal, progress, settings)
+            _deliver(reader.info, journal, plan, output, settings)
+            frames = len(journal.times)
+            journal.remove()
+            damaged = reader.damaged
+    if damaged:
+        progress.notice(f"{damaged} frames of the input are damaged; what was left is enhanced")
+    facts = progress.facts()
+    progress.finish(output=str(output), damaged=damaged)
+    return Result(output, frames, damaged, facts["seconds"], tuple(progress.notices))
+
+
+def default_output(info: VideoInfo, net, settings: Settings) -> Path:
+    """Beside the input, named after what is done: film_x2.mkv, film_1080p.mkv."""
+    source = Path(info.path)
+    done = f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
+    return source.with_name(f"{source.stem}_{done}{mux.default_suffix(info)}")
+
+
+def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
+    """Sizes, codec and colours of the result. Raises UsageError for what cannot be."""
+    if is_pattern(output):
+        encoding, target = None, _picture_colour(info.colour)
+    else:
+        choice = {k: getattr(settings, k) for k in ("codec", "crf", "preset", "pix_fmt")}
+        encoding = encode.choose(info, output.suffix, **choice)
+        target = encode.colour_of(encoding, info.colour)
+    size = result_size(info.height, info.width, net.spec.scale, settings, target.subsampling)
+    batch = 1 if net.spec.recurrent else settings.batch or 1
+    return Plan(info, size, encoding, target, batch, -(-SEGMENT // batch) * batch)
+
+
+def result_size(height, width, scale, settings: Settings, subsampling=(1, 1)) -> tuple[int, int]:
+    """(height, width) asked for, each a multiple of what the chroma format needs."""
+    if settings.scale and settings.height:
+        raise UsageError("--scale and --height exclude each other; give one")
+    factor = settings.height / height if settings.height else settings.scale or scale
+    if factor <= 0:
+        raise UsageError(f"--scale and --height are positive, not {factor:g}")
+    sides = (height * factor, width * factor)
+    size = tuple(max(1, round(s / m)) * m for s, m in zip(sides, subsampling, strict=True))
+    if max(size) > LARGEST:
+        raise UsageError(
+            f"{width}x{height} times {factor:g} is {size[1]}x{size[0]}, beyond the {LARGEST} "
+            "pixels that encoders take; use a smaller --scale or --height"
+        )
+    return size
+
+
+def check_output(source: Path, output: Path, info: VideoInfo, settings: Settings) -> None:
+    """Refuses, before any work, what could destroy a file or could not be finished."""
+    there = first_picture(output) if is_pattern(output) else output
+    if there.exists() and there.samefile(source):
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    if there.exists() and not settings.overwrite:
+        raise OutputError(f"{there}: exists; choose another output or give --overwrite")
+    if there.is_dir():
+        raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output.parent}: no such folder; make it first")
+    lost = [] if is_pattern(output) else mux.unsupported(info, output.suffix)
+    if lost:
+        raise OutputError(f"{output}: {output.suffix} cannot hold {'; '.join(lost)}; use .mkv")
+    free, wanted = shutil.disk_usage(output.parent).free, source.stat().st_size + SPARE
+    if free < wanted:
+        raise SpaceError(
+            f"{output.parent}: {free >> 20} MiB are free, at least {wanted >> 20} MiB are "
+            "needed; free some space or choose another disk"
+        )
+
+
+def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
+    """The work folder for exactly this input, network and result."""
+    stat = Path(plan.info.path).stat()
+    run = {
+        "input": [Path(plan.info.path).name, stat.st_size, stat.st_mtime_ns],
+        "model": [net.name, parameters_hash(net.params)],
+        "size": plan.size,
+        "encoding": asdict(plan.encoding) if plan.encoding else "pictures",
+        "segment": plan.segment,
+        **{k: getattr(settings, k) for k in ("start", "duration", "interlaced", "dtype")},
+    }
+    suffix = ".mkv" if plan.encoding else ""
+    return Journal(output, run, suffix=suffix, overwrite=settings.overwrite)
+
+
+def parameters_hash(params) -> str:
+    """A short fingerprint of every parameter's place and value."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _announce(progress, info, done, settings):
+    if info.interlaced and settings.interlaced != "keep":
+        progress.notice("interlaced: deinterlacing (--interlaced keep leaves it)")
+    if done:
+        progress.notice(f"going on after {done} frames that an earlier run finished")
+
+
+def _expected(info: VideoInfo, settings: Settings) -> int | None:
+    """About how many frames there will be."""
+    if settings.start is None and settings.duration is None:
+        return info.frames
+    if info.duration is None:
+        return None
+    left = max(info.duration - (settings.start or 0), 0)
+    return round(min(left, settings.duration or left) * info.fps)
+
+
+def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings) -> None:
+    """Drives the three stages until the input ends."""
+    head = partial(colour.to_rgb, colour=reader.info.colour)
+    tail = partial(colour.from_rgb, colour=plan.colour)
+    engine = Engine(
+        net,
+        head,
+        tail,
+        size=plan.size,
+        dtype=settings.dtype,
+        tile=settings.tile,
+        device=find_device(settings.device),
+        notice=progress.notice,
+    )
+    state = _saved_state(net, plan, journal)
+    with ExitStack() as stack:
+        sink = Sink(plan, journal, progress)
+        out = Behind(sink, DEPTH)
+        stack.callback(sink.drop)
+        stack.callback(out.abandon)
+        source = stack.enter_context(
+            closing(ahead(batches(net.spec, reader, plan, journal), DEPTH))
+        )
+        for batch in source:
+            results, state = engine(batch.planes, None if batch.begins else state)
+            out.put((results, batch.times, state))
+        out.finish()
+        sink.end()
+    if not journal.times:
+        raise InputError(f"{plan.info.path}: no frames in the chosen span; check --start")
+
+
+def batches(spec, reader, plan: Plan, journal: Journal) -> Iterator[Batch]:
+    """Decoded frames, windowed within their scenes and stacked; finished ones are left out.
+
+    The last batch is filled up with its last frame, so that it needs no program of its own.
+    """
+    finished = journal.times
+    pending: list = []
+    for index, (window, begins) in enumerate(scenes(_with_cuts(spec, reader), spec.radius)):
+        frame = window[spec.radius]
+        if index < len(finished):
+            if frame.pts != finished[index][0]:
+                raise InputError(
+                    f"{plan.info.path}: frame {index} is not what it was when this run began; "
+                    "give --overwrite to begin anew"
+                )
+            continue
+        pending.append((window, begins))
+        if len(pending) == plan.batch:
+            yield _stack(pending, spec, plan.batch)
+            pending = []
+    if pending:
+        yield _stack(pending, spec, plan.batch)
+
+
+def _with_cuts(spec, reader):
+    """(frame, whether a scene begins with it); only networks that look in time need to know."""
+    temporal, detector = spec.radius or spec.recurrent, CutDetector()
+    for index, frame in enumerate(reader):
+        cut = detector.is_cut(frame.planes[0]) if temporal else False
+        yield frame, cut or index == 0
+
+
+def _stack(pending, spec, size) -> Batch:
+    filled = pending + [pending[-1]] * (size - len(pending))
+    kinds = range(len(pending[0][0][0].planes))
+    if spec.radius:
+        planes = (np.stack([np.stack([f.planes[k] for f in w]) for w, _ in filled]) for k in kinds)
+    else:
+        planes = (np.stack([w[0].planes[k] for w, _ in filled]) for k in kinds)
+    times = [(w[spec.radius].pts, w[spec.radius].duration) for w, _ in pending]
+    return Batch(tuple(planes), times, pending[0][1])
+
+
+def _saved_state(net, plan: Plan, journal: Journal):
+    """What a recurrent network carried when the last finished segment ended."""
+    saved = journal.state() if net.spec.recurrent else None
+    if saved is None:
+        return None
+    m = net.spec.multiple
+    sides = (-(-side // m) * m for side in (plan.info.height, plan.info.width))
+    shape = jax.eval_shape(lambda: net.module.initial_state(1, *sides))
+    return jax.tree.unflatten(jax.tree.structure(shape), saved)
+
+
+def find_device(name: str) -> jax.Device | None:
+    """The first device of a kind ("cpu", "gpu", "tpu"); None for "auto", which is JAX's choice."""
+    if name == "auto":
+        return None
+    try:
+        return jax.devices(name)[0]
+    except RuntimeError as error:
+        have = ", ".join(sorted({d.platform for d in jax.devices()}))
+        raise UsageError(f"--device {name}: JAX finds none here (it has: {have})") from error
+
+
+class Sink:
+    """Takes enhanced batches, in order, and writes them as segments of the journal."""
+
+    def __init__(self, plan: Plan, journal: Journal, progress: Progress):
+        self.plan, self.journal, self.progress = plan, journal, progress
+        self.writer, self.times, self.state = None, [], None
+
+    def __call__(self, item) -> None:
+        results, times, self.state = item
+        planes = [np.asarray(p) for p in results]
+        for i, when in enumerate(times):
+            if self.writer is None:
+                self.writer = self._open()
+            self.writer.write(tuple(p[i] for p in planes))
+            self.times.append(when)
+            if len(self.times) == self.plan.segment:
+                self.end()
+        self.progress.add(len(times))
+
+    def _open(self):
+        plan, path = self.plan, self.journal.path()
+        if plan.encoding is None:
+            return PictureWriter(path, plan.colour)
+        info, (height, width) = plan.info, plan.size
+        more = {"fps": info.fps, "sar": info.sar, "colour": plan.colour, "hdr": info.hdr}
+        return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)
+
+    def end(self) -> None:
+        """Closes the segment in hand, if there is one, and commits it."""
+        if self.writer is None:
+            return
+        self.writer.close()
+        state = None if self.state is None else [np.asarray(x) for x in jax.tree.leaves(self.state)]
+        self.journal.commit(self.times, state)
+        self.writer, self.times = None, []
+
+    def drop(self) -> None:
+        """Lets go of an unfinished segment."""
+        if self.writer is not None:
+            self.writer.abandon()
+            self.writer = None
+
+
+def _deliver(info, journal: Journal, plan: Plan, output: Path, settings: Settings) -> None:
+    """Joins the segments with the source's other streams and renames the whole into place."""
+    segments = [segment.path for segment in journal.segments]
+    if plan.encoding is None:
+        publish(segments, output)
+        return
+    draft = journal.folder / f"joined{output.suffix}"
+    span = {"start": settings.start, "duration": settings.duration}
+    mux.assemble(segments, journal.times, info, draft, **span)
+    try:
+        draft.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
+
+
+def _picture_colour(source: colour.Colour) -> colour.Colour:
+    """Full-range RGB of 8 bits, or of 16 for deeper sources."""
+    bits = 8 if source.bits == 8 else 16
+    plain = {"matrix": "rgb", "full_range": True, "bits": bits, "subsampling": (1, 1)}
+    return colour.Colour(**{**asdict(source), **plain})
