@@ -38,14 +38,17 @@ class Journal:
         self.folder = output.with_name(output.name + ".part")
         self.output, self.suffix = output, suffix
         self.run = {"format": FORMAT, **json.loads(json.dumps(run))}
-        self.fresh = not self.folder.exists()
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
         except OSError as error:
             raise OutputError(f"{self.folder}: {error.strerror}; choose another output") from error
-        self._take_lock()
-        self._check_run(overwrite)
+        try:
+            self._take_lock()
+            self._check_run(overwrite)
+        except OutputError:
+            self._lock.close()
+            raise
         self.segments = self._finished()
         self._clear_debris()
 
