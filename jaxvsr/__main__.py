@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from jaxvsr.errors import DAMAGED, INTERRUPTED, JaxvsrError
+from jaxvsr.errors import DAMAGED, JaxvsrError, StoppedError
 from jaxvsr.settings import Result, Settings
 
 
@@ -107,8 +107,8 @@ def main(argv: list[str] | None = None) -> int:
         complain(error)
         return error.status
     except KeyboardInterrupt:
-        complain("stopped; give the same command again to go on")
-        return INTERRUPTED
+        complain("stopped")
+        return StoppedError.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

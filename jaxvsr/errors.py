@@ -37,5 +37,10 @@ class SpaceError(JaxvsrError):
     status = 7
 
 
+class StoppedError(JaxvsrError):
+    """A person or the system stopped the run; what was finished is kept."""
+
+    status = 130  # as a shell gives after Ctrl-C
+
+
 DAMAGED = 6  # exit status of a finished run whose input was damaged
-INTERRUPTED = 130  # exit status after Ctrl-C, as a shell would give

@@ -1,9 +1,10 @@
 """One video file to one video file: decode | network | encode, in segments that survive a crash."""
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from jaxvsr.clip import scenes
 from jaxvsr.engine import Engine
-from jaxvsr.errors import InputError, OutputError, SpaceError, UsageError
+from jaxvsr.errors import InputError, OutputError, SpaceError, StoppedError, UsageError
 from jaxvsr.journal import Journal
 from jaxvsr.pipeline import Behind, ahead
 from jaxvsr.progress import Progress
@@ -66,8 +67,9 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
             done, total = len(journal.times), _expected(reader.info, settings)
             progress = Progress(str(source), total, rate, done=done, show=show)
             _announce(progress, reader.info, done, settings)
-            _run(net, reader, plan, journal, progress, settings)
-            _deliver(reader.info, journal, plan, output, settings)
+            with _kept(journal, output):
+                _run(net, reader, plan, journal, progress, settings)
+                _deliver(reader.info, journal, plan, output, settings)
             frames = len(journal.times)
             journal.remove()
             damaged = reader.damaged
@@ -76,6 +78,23 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
     facts = progress.facts()
     progress.finish(output=str(output), damaged=damaged)
     return Result(output, frames, damaged, facts["seconds"], tuple(progress.notices))
+
+
+@contextmanager
+def _kept(journal: Journal, output: Path):
+    """Whatever stops the work, says what is safe and how to go on."""
+    safe = lambda: f"{len(journal.times)} frames are safe in {journal.folder}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError(f"stopped; {safe()}; give the same command again to go on") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = "the disk is full; free some space and give the same command again"
+        raise SpaceError(f"{output}: {full}; {safe()}") from error
+    except SpaceError as error:
+        raise SpaceError(f"{error}; {safe()}") from error
 
 
 def default_output(info: VideoInfo, net, settings: Settings) -> Path:
