@@ -1,10 +1,15 @@
 """The table of generators: what each one is and what a caller must know to run it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import flax.linen as nn
 
+from jaxvsr.models.classical import Bicubic, Lanczos
+from jaxvsr.models.espcn import ESPCN
+from jaxvsr.models.esrgan import RRDBNet
 from jaxvsr.models.sr_unet import SRUNet, UNet
+from jaxvsr.models.srresnet import SRResNet
+from jaxvsr.models.srvgg import SRVGGNetCompact
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,30 @@ class Spec:
     paper: str = ""
 
 
+def spec_of(name: str, module: nn.Module) -> Spec:
+    """The table's entry `name` with the facts of this module instead of the default one."""
+    facts = {key: getattr(module, key) for key in ("scale", "multiple", "reach")}
+    return replace(MODELS[name], **facts)
+
+
 def reach_of(module: nn.Module) -> int:
     """Input pixels on each side that an output pixel of this module can see."""
     return module.reach
 
 
-SR_UNET_PAPER = "doi:10.1145/3474085.3475683"
+SR_UNET = "doi:10.1145/3474085.3475683"
+
+KEYS = "doi:10.1109/TASSP.1981.1163711"
 
 MODELS = {
-    "sr_unet": Spec(SRUNet, scale=2, multiple=8, reach=SRUNet().reach, paper=SR_UNET_PAPER),
-    "unet": Spec(UNet, scale=2, multiple=8, reach=UNet().reach, paper=SR_UNET_PAPER),
+    "sr_unet": Spec(SRUNet, scale=2, multiple=8, reach=SRUNet().reach, paper=SR_UNET),
+    "unet": Spec(UNet, scale=2, multiple=8, reach=UNet().reach, paper=SR_UNET),
+    "esrgan": Spec(RRDBNet, scale=4, reach=RRDBNet().reach, paper="arXiv:1809.00219"),
+    "srvgg": Spec(SRVGGNetCompact, scale=4, reach=18, paper="arXiv:2107.10833"),
+    "espcn": Spec(ESPCN, scale=2, reach=ESPCN().reach, paper="arXiv:1609.05158"),
+    "srresnet": Spec(SRResNet, scale=4, reach=SRResNet().reach, paper="arXiv:1609.04802"),
+    "bicubic": Spec(
+        Bicubic, scale=2, reach=2, any_scale=True, paper="doi:10.1109/TASSP.1981.1163711"
+    ),
+    "lanczos": Spec(Lanczos, scale=2, reach=3, any_scale=True),
 }
