@@ -1,0 +1,141 @@
+"""What a media file holds: opened, its streams listed, its main video found."""
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from jaxvsr.errors import InputError
+from jaxvsr.video.colour import Colour
+
+logging.getLogger("libav").addHandler(logging.NullHandler())  # FFmpeg's talk goes nowhere
+_DUMP = threading.Lock()
+_LOCATIONS = "left|center|topleft|top|bottomleft|bottom"
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A stream of the file beside the main video; `codec` is "" where FFmpeg knows none."""
+
+    index: int
+    type: str
+    codec: str
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts about a video and its file. Sizes and `sar` are of the upright picture.
+
+    `frames` is an estimate or None, `fps` the average rate, `duration` in seconds or None,
+    `rotation` the clockwise degrees by which the reader turns the pixels, `start` the second at
+    which the file begins, `hdr` as `jaxvsr.video.hdr.read` gives it, `pix_fmt` the file's
+    own; `vfr` tells that the file does not claim one constant rate.
+    """
+
+    path: str
+    width: int
+    height: int
+    frames: int | None
+    fps: Fraction
+    time_base: Fraction
+    duration: float | None
+    sar: Fraction
+    colour: Colour
+    rotation: int
+    interlaced: bool
+    codec: str
+    pix_fmt: str
+    container: str
+    hdr: dict
+    streams: tuple[StreamInfo, ...]
+    stream_index: int
+    start: float = 0.0
+    vfr: bool = False
+
+
+def quiet() -> None:
+    """Keeps FFmpeg off stderr; errors are still counted, which is how damage is noticed."""
+    if av.logging.get_level() != av.logging.FATAL:
+        av.logging.set_level(av.logging.FATAL)
+
+
+def open_media(path) -> av.container.InputContainer:
+    """Opens a file for reading. Raises InputError where it is missing or not media."""
+    quiet()
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; get it again")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it; change its rights") from None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: not a video, or cut off at its head ({reason})") from None
+
+
+def main_video(container, path):
+    """The video stream that a player would show; never a cover picture."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    videos = [s for s in container.streams.video if not s.disposition & pictures]
+    if not videos:
+        kinds = sorted({s.type for s in container.streams}) or ["nothing"]
+        raise InputError(f"{path}: holds no video ({', '.join(kinds)} only); name a video file")
+    best = container.streams.best("video")
+    stream = best if best in videos else videos[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: no decoder for its video; convert it with another tool first")
+    return stream
+
+
+def others(container, index: int) -> tuple[StreamInfo, ...]:
+    """Every stream but the main video."""
+    return tuple(
+        StreamInfo(s.index, s.type, codec_name(s), s.language or "")
+        for s in container.streams
+        if s.index != index
+    )
+
+
+def codec_name(stream) -> str:
+    """The codec's canonical name, "" where there is none."""
+    if stream.codec_context is not None:
+        return stream.codec_context.codec.canonical_name
+    return (getattr(stream, "name", None) or "") if stream.type == "data" else ""
+
+
+def chroma_siting(container, index: int) -> str | None:
+    """The tagged place of chroma samples, which PyAV tells only in its listing of a file."""
+    with _DUMP:
+        try:
+            av.logging.set_level(av.logging.VERBOSE)
+            listing = container.dumps_format()
+        finally:
+            av.logging.set_level(av.logging.FATAL)
+    line = next((x for x in listing.splitlines() if f"Stream #0:{index}" in x), "")
+    match = re.search(rf", ({_LOCATIONS})[,)]", line)
+    return match[1] if match else None
+
+
+def average_rate(stream, frame) -> Fraction:
+    """Frames per second; a raw stream without times has only its own header's word."""
+    if stream.duration is None and stream.start_time is None and frame.duration:
+        return 1 / (frame.duration * stream.time_base)
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return Fraction(rate) if rate else Fraction(25)
+
+
+def beginning(container, stream) -> float:
+    """The second at which the file begins, on its own clock."""
+    if container.start_time is not None:
+        return container.start_time / av.time_base
+    return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
