@@ -4,7 +4,7 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxvsr.clip import scenes
 from jaxvsr.engine import Engine
-from jaxvsr.errors import InputError, OutputError, SpaceError, StoppedError, UsageError
+from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, StoppedError, UsageError
 from jaxvsr.journal import Journal
 from jaxvsr.pipeline import Behind, ahead
 from jaxvsr.progress import Progress
@@ -332,7 +332,8 @@ class Sink:
     def drop(self) -> None:
         """Lets go of an unfinished segment."""
         if self.writer is not None:
-            self.writer.abandon()
+            with suppress(JaxvsrError):
+                self.writer.close()
             self.writer = None
 
 

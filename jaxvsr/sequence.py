@@ -41,8 +41,6 @@ class PictureWriter:
     def close(self) -> None:
         """Nothing is left to do: every picture is whole when it is written."""
 
-    abandon = close
-
 
 def publish(folders: list[Path], pattern: Path) -> None:
     """Gives the pictures of all segments the names that `pattern` makes, counted from 1.
