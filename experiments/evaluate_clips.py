@@ -1,0 +1,102 @@
+"""Networks against bicubic and Lanczos on real clips: halved, coded, doubled again, scored.
+
+python -m experiments.evaluate_clips sr_unet_light_x2 bicubic lanczos
+python -m experiments.evaluate_clips PATH.safetensors --codecs libx265 --crfs 23 33 --frames 8
+
+The truth is the clip itself. PSNR is over RGB and over luma, SSIM over luma, both on 8-bit frames
+and without cropping the border; VMAF is libvmaf's v0.6.1. Nothing was tuned on these clips.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice, product
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from jaxvsr import metrics, network
+from jaxvsr.data.crops import read_video
+from jaxvsr.degrade import Recipe
+
+DATA = Path(os.environ.get("JAXVSR_DATA", Path(__file__).parents[2] / "shared/data"))
+CLIPS = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")
+SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
+
+
+@dataclass(frozen=True)
+class Config:
+    """Frames before `skip` are coded but not scored: most of a video lies deep in its GOPs."""
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ("bicubic", "lanczos", "sr_unet_light_x2")
+    clips: tuple[str, ...] = CLIPS
+    codecs: tuple[str, ...] = ("libx264", "libx265")
+    crfs: tuple[int, ...] = (18, 23, 28, 33, 38)
+    preset: str = "medium"
+    shrink: str = "bicubic"
+    skip: int = 12
+    frames: int = 24
+    output: Path | None = None
+    """A file that gets one JSON object a line, for each model, clip, codec and CRF."""
+
+
+def main(config: Config) -> list[dict]:
+    """Scores every combination and prints the table; returns its rows."""
+    rows = []
+    nets = {name: network.load(name) for name in config.models}
+    for clip, codec in product(config.clips, config.codecs):
+        truth = read_clip(clip, config.skip + config.frames)
+        for crf in config.crfs:
+            recipe = Recipe(shrink=config.shrink, codec=codec, crf=crf, preset=config.preset)
+            coded, real = recipe(truth)[config.skip :], truth[config.skip :]
+            for name, net in nets.items():
+                fake = np.concatenate([net(frame[None]) for frame in coded])
+                label = {"clip": clip, "codec": codec, "crf": crf, "model": Path(name).stem}
+                rows.append(label | score(fake, real))
+                keep(rows[-1], config)
+    print("\n".join(table(rows)))
+    return rows
+
+
+def read_clip(name: str, count: int) -> np.ndarray:
+    """The first `count` frames of a shared clip, uint8 RGB."""
+    path = next((DATA / "clips").glob(name + ".*"))
+    return np.stack(list(islice(read_video(path), count)))
+
+
+def score(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Means over the frames of two uint8 clips."""
+    sums = dict.fromkeys(("psnr", "psnr_y", "ssim"), 0.0)
+    for a, b in zip(fake, real, strict=True):
+        a, b = np.float32(a) / 255, np.float32(b) / 255
+        sums["psnr"] += float(metrics.psnr(a, b))
+        sums["psnr_y"] += float(metrics.psnr(a, b, channels="y"))
+        sums["ssim"] += float(metrics.ssim(a, b, channels="y"))
+    perceived = metrics.vmaf(fake, real)
+    return {k: v / len(real) for k, v in sums.items()} | {
+        k: perceived[k] for k in ("vmaf", "vmaf_neg")
+    }
+
+
+def keep(row: dict, config: Config) -> None:
+    """Appends a row to the output file with what it was measured on."""
+    if config.output:
+        facts = {k: v for k, v in asdict(config).items() if k in ("preset", "shrink", "frames")}
+        with open(config.output, "a") as file:
+            file.write(json.dumps(row | facts) + "\n")
+
+
+def table(rows: list[dict]) -> Iterator[str]:
+    """Markdown: one line for each clip, codec, CRF and model."""
+    yield "| clip | codec | CRF | model | " + " | ".join(SCORES) + " |"
+    yield "|---|---|---|---|" + "---|" * len(SCORES)
+    for row in rows:
+        numbers = [f"{row[key]:.{digits}f}" for key, digits in SCORES.items()]
+        cells = [row["clip"], row["codec"], row["crf"], row["model"], *numbers]
+        yield "| " + " | ".join(map(str, cells)) + " |"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

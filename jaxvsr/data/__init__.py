@@ -1,0 +1,1 @@
+"""Training data: clips in, aligned pairs of small and large crops out."""
