@@ -89,7 +89,8 @@ def enhance_folder(
 
 def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Enhances one picture; transparency and 16-bit depth are kept."""
-    picture, alpha = read_image(source)
+    picture = read_image(source)
+    rgb, alpha = picture.rgb, picture.alpha
     output = output or source.with_name(f"{source.stem}_{_mark(net, settings)}{source.suffix}")
     if output.suffix.lower() not in PICTURES:
         kinds = ", ".join(sorted(PICTURES))
@@ -100,14 +101,14 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
         raise OutputError(f"{output}: {cause}; choose another output or give --overwrite")
     if output.exists() and output.samefile(source):
         raise OutputError(f"{output}: is the input itself; choose another output")
-    size = result_size(*picture.shape[:2], net.spec.scale, settings)
-    rgb = _run(net, _unit(picture), settings, size)
+    size = result_size(*rgb.shape[:2], net.spec.scale, settings)
+    better = _as_kind(_run(net, _unit(rgb), settings, size), rgb.dtype)
     if alpha is not None:
         grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
         alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
     draft = output.with_name(f".{output.stem}.part{output.suffix}")
     try:
-        write_image(draft, _as_kind(rgb, picture.dtype), alpha)
+        write_image(draft, better, alpha, picture.tags)
         draft.replace(output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
@@ -126,14 +127,14 @@ def enhance_preview(net, source: Path, output: Path | None, settings: Settings) 
     plain = np.asarray(ops.resize(frame[None], size, method="bicubic", antialias=True))[0]
     columns = {"bicubic": plain, net.name: _run(net, frame, settings, size)}
     as_bytes = {label: _as_kind(picture, np.uint8) for label, picture in columns.items()}
-    write_image(output, side_by_side(as_bytes), None)
+    write_image(output, side_by_side(as_bytes))
     return Result(output, 1, 0, 0.0)
 
 
 def _one_frame(source: Path, settings: Settings) -> np.ndarray:
     """The frame at `start` (by default a third into a video), RGB [H, W, 3] float."""
     if source.suffix.lower() in PICTURES:
-        return _unit(read_image(source)[0])
+        return _unit(read_image(source).rgb)
     start = settings.start
     if start is None:
         with VideoReader(source) as reader:

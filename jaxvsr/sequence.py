@@ -35,7 +35,7 @@ class PictureWriter:
 
     def write(self, planes) -> None:
         """Takes (r, g, b), each [H, W] uint8 or uint16."""
-        write_image(self.folder / f"{self.count:06d}.png", np.stack(planes, axis=-1), None)
+        write_image(self.folder / f"{self.count:06d}.png", np.stack(planes, axis=-1))
         self.count += 1
 
     def close(self) -> None:
