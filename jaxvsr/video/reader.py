@@ -55,6 +55,7 @@ class VideoReader:
         self._container = streams.open_media(self._path)
         self._stream = streams.main_video(self._container, self._path)
         self._stream.thread_type = "AUTO"
+        self._others = streams.others(self._container, self._stream.index)
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = av.stream.Discard.all
@@ -85,7 +86,7 @@ class VideoReader:
         container, stream, path = self._container, self._stream, self._path
         colour = pixels.colour_of_frame(first, self._siting)
         colour = replace(colour, subsampling=pixels.facts(self._format)[2])
-        fps = streams.average_rate(stream, first)
+        fps = streams.average_rate(stream, [frame for frame, _ in self._head])
         seconds = _seconds(container, stream)
         width, height = self._size
         sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
@@ -108,7 +109,7 @@ class VideoReader:
             pix_fmt=first.format.name,
             container=container.format.name,
             hdr=hdr.read(first),
-            streams=streams.others(container, stream.index),
+            streams=self._others,
             stream_index=stream.index,
             start=streams.beginning(container, stream),
             vfr=not constant,
@@ -161,26 +162,30 @@ class VideoReader:
         """(frames, 0 or 1): 1 where the decoder complained, even if it patched the picture up."""
         before, _ = av.logging.get_last_error()
         try:
-            frames, failed = self._stream.decode(packet if packet.size else None), False
+            frames = self._stream.decode(packet if packet.size else None)
         except EOFError:
             return [], 0
         except (av.FFmpegError, ValueError):
             return [], 1
-        count, last = av.logging.get_last_error()
-        complained = count > before and not any(text in last[2] for text in HARMLESS)
-        return frames, int(failed or complained)
+        return frames, int(_complaints(before))
 
     def _packets(self):
         """Packets of the main video, going on after bytes that the demuxer cannot read."""
-        failures = 0
+        failures, self._torn = 0, False
         while failures < RETRIES:
+            packets = self._container.demux(self._stream)
             try:
-                for packet in self._container.demux(self._stream):
-                    failures = 0
+                while True:
+                    before, _ = av.logging.get_last_error()
+                    packet = next(packets, None)
+                    if _complaints(before):
+                        self._torn, self._late = True, self._late + 1
+                    if packet is None:
+                        return
+                    failures = 0 if packet.size else failures
                     yield packet
-                return
             except av.FFmpegError:
-                failures += 1
+                self._torn, failures = True, failures + 1
                 self._late += failures == 1
         yield av.Packet()
 
@@ -248,11 +253,21 @@ class VideoReader:
 
     def _missing(self, end: int) -> int:
         """Frames that the file promised and that a cut at its end took away."""
-        if self._stream.duration is None or self._stream.start_time is None:
+        container, stream = self._container, self._stream
+        if stream.duration is not None and stream.start_time is not None:
+            promised = float((stream.start_time + stream.duration) * stream.time_base)
+        elif self._torn and container.duration is not None:
+            promised = self.info.start + container.duration / av.time_base
+        else:
             return 0
-        promised = self._stream.start_time + self._stream.duration
-        lost = (promised - end) * self.info.time_base * self.info.fps
-        return max(0, round(float(lost))) if lost > 1.5 else 0
+        lost = (promised - float(end * self.info.time_base)) * float(self.info.fps)
+        return round(lost) if lost > 1.5 else 0
+
+
+def _complaints(before: int) -> bool:
+    """Whether FFmpeg has logged an error that matters since it had logged `before`."""
+    count, last = av.logging.get_last_error()
+    return count > before and not any(text in last[2] for text in HARMLESS)
 
 
 def _bwdif(frame, time_base, which: str):

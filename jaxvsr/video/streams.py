@@ -98,11 +98,11 @@ def main_video(container, path):
 
 
 def others(container, index: int) -> tuple[StreamInfo, ...]:
-    """Every stream but the main video."""
+    """Every stream but the main video; mp4's chapter track is no stream, but chapters."""
     return tuple(
         StreamInfo(s.index, s.type, codec_name(s), s.language or "")
         for s in container.streams
-        if s.index != index
+        if s.index != index and s.discard != av.stream.Discard.all
     )
 
 
@@ -118,19 +118,28 @@ def chroma_siting(container, index: int) -> str | None:
     with _DUMP:
         try:
             av.logging.set_level(av.logging.VERBOSE)
+            av.logging.set_libav_level(av.logging.VERBOSE)  # it is said only to the curious
             listing = container.dumps_format()
         finally:
+            av.logging.set_libav_level(av.logging.INFO)
             av.logging.set_level(av.logging.FATAL)
     line = next((x for x in listing.splitlines() if f"Stream #0:{index}" in x), "")
     match = re.search(rf", ({_LOCATIONS})[,)]", line)
     return match[1] if match else None
 
 
-def average_rate(stream, frame) -> Fraction:
-    """Frames per second; a raw stream without times has only its own header's word."""
-    if stream.duration is None and stream.start_time is None and frame.duration:
-        return 1 / (frame.duration * stream.time_base)
+def average_rate(stream, head) -> Fraction:
+    """Frames per second; `head` are the first frames.
+
+    A raw stream without times has only its own header's word, and a rate beyond any camera's is
+    the clock's, not the film's.
+    """
+    if stream.duration is None and stream.start_time is None and head[0].duration:
+        return 1 / (head[0].duration * stream.time_base)
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    times = [frame.pts for frame in head if frame.pts is not None]
+    if rate and rate > 240 and len(times) > 1 and times[-1] > times[0]:
+        return (len(times) - 1) / ((times[-1] - times[0]) * Fraction(stream.time_base))
     return Fraction(rate) if rate else Fraction(25)
 
 

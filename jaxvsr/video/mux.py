@@ -1,0 +1,213 @@
+"""Encoded segments and everything else of the source, put together into one file.
+
+Nothing but the picture is touched: sound, subtitles, data, attachments and further videos are
+copied packet by packet, and every frame gets its own presentation time back.
+"""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import av
+
+from jaxvsr.errors import OutputError, UsageError
+from jaxvsr.video import copying, encode, hdr, rawvideo
+from jaxvsr.video.encode import failing
+from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
+
+FORMATS = {".mkv": "matroska", ".webm": "webm", ".mp4": "mp4", ".mov": "mov"}
+STUB = {".webm": "libvpx-vp9"}  # a video that the container takes, to try its header with
+BROADCAST = ("mpegts", "mpeg")  # their clocks begin anywhere
+# Metadata that mp4 knows by a name of its own; for any other key it needs Apple's free form.
+MP4_KEYS = {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"}
+MP4_KEYS |= {"copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"}
+MP4_KEYS |= {"network", "keywords", "track", "disc", "compilation", "media_type", "creation_time"}
+
+
+def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=None) -> None:
+    """Writes `output`, its format told by its suffix.
+
+    `segments` are files by `SegmentWriter` in order; `times` holds (pts, duration) of each of
+    their frames in `info.time_base`. With `start` or `duration`, seconds from the beginning of the
+    file as for `VideoReader`, the other streams are cut to the span and everything begins at 0.
+    Raises OutputError, or SpaceError when the disk is full.
+    """
+    output = Path(output)
+    if output.suffix.lower() == ".y4m":
+        with failing(output):
+            rawvideo.write_y4m(segments, info, output)
+        return
+    origin = _origin(info, start)
+    last = None if duration is None else info.start + (start or 0.0) + duration
+    ordinals = [_ordinals(path) for path in segments]
+    if sum(map(len, ordinals)) != len(times):
+        raise OutputError(
+            f"{output}: {len(times)} frames were enhanced but the segments hold "
+            f"{sum(map(len, ordinals))}; delete the .part folder and run again"
+        )
+    with failing(output), open_media(info.path) as source:
+        target, video, copies = _outline(source, info, segments[0], output, origin)
+        with target:
+            target.start_encoding()
+            pictures = _pictures(segments, ordinals, times, info, video, origin)
+            rest = copying.packets(source, copies, origin, last if start or duration else None)
+            for packet in _interleaved(pictures, rest):
+                target.mux(packet)
+
+
+def unsupported(info: VideoInfo, suffix: str, encoding=None) -> list[str]:
+    """What the container (and the encoding, if given) cannot hold, each as a short text."""
+    suffix, lost = suffix.lower(), []
+    if suffix == ".y4m":
+        lost = [_describe(stream) for stream in info.streams]
+        lost += ["frame times (y4m has one constant rate)"] if info.vfr else []
+        return [*lost, *info.hdr.get("dynamic", ()), *(["HDR metadata"] if info.hdr else [])]
+    if info.streams and suffix in FORMATS:
+        with open_media(info.path) as source:
+            for stream in info.streams:
+                if not _fits(source, stream, suffix):
+                    lost.append(_describe(stream))
+    lost += info.hdr.get("dynamic", ())
+    static = "mastering" in info.hdr or "light" in info.hdr
+    if static and encoding is not None and encoding.codec not in hdr.CARRIERS:
+        lost.append(f"HDR mastering metadata ({encoding.codec} cannot write it)")
+    if info.pix_fmt.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")):
+        lost.append("transparency (the alpha channel)")
+    return lost
+
+
+def default_suffix(info: VideoInfo) -> str:
+    """The input's own container where it can hold everything, else ".mkv"."""
+    own = Path(info.path).suffix.lower()
+    if own not in FORMATS:
+        own = ".mp4" if "mp4" in info.container else ".mkv"
+    try:
+        encode.choose(info, own)
+    except UsageError:
+        return ".mkv"
+    streams_lost = [text for text in unsupported(info, own) if " stream " in text]
+    return ".mkv" if streams_lost else own
+
+
+def _describe(stream: StreamInfo) -> str:
+    language = f", {stream.language}" if stream.language else ""
+    return f"{stream.type} stream {stream.index} ({stream.codec or 'unknown codec'}{language})"
+
+
+def _fits(source, stream: StreamInfo, suffix: str) -> bool:
+    """Whether a header with this stream can be written, found out by writing one to memory."""
+    try:
+        with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as target:
+            stub = target.add_stream(STUB.get(suffix, "libx264"), rate=25)
+            stub.width = stub.height = 64
+            copying.add(target, source.streams[stream.index])
+            target.start_encoding()
+    except (av.FFmpegError, ValueError, OSError):
+        return False
+    return True
+
+
+def _origin(info: VideoInfo, start) -> Fraction:
+    """The source's second that becomes 0."""
+    if start:
+        return Fraction(info.start + start)
+    return Fraction(info.start) if info.container in BROADCAST else Fraction(0)
+
+
+def _outline(source, info: VideoInfo, first, output: Path, origin):
+    """(the open file, its main video stream, {index in the source: stream}) before the header."""
+    suffix = output.suffix.lower()
+    metadata = copying.metadata(source.metadata)
+    options = {}
+    if suffix in (".mp4", ".mov") and not metadata.keys() <= MP4_KEYS:
+        options["movflags"] = "+use_metadata_tags"
+    target = av.open(str(output), "w", format=FORMATS[suffix], container_options=options)
+    target.metadata.update(metadata)
+    target.set_chapters(copying.chapters(source, origin))
+    copied, copies = {stream.index for stream in info.streams}, {}
+    for stream in source.streams:
+        if stream.index == info.stream_index:
+            video = _video(target, first, stream, info, suffix)
+        elif stream.index in copied and _fits(source, _brief(stream), suffix):
+            copies[stream.index] = copying.add(target, stream)
+    return target, video, copies
+
+
+def _brief(stream) -> StreamInfo:
+    return StreamInfo(stream.index, stream.type, "")
+
+
+def _video(target, first, stream, info: VideoInfo, suffix: str):
+    """The main video's stream, described by the first segment and by the source's tags."""
+    with open_media(first) as segment:
+        template = segment.streams.video[0]
+        video = target.add_stream_from_template(template, opaque=True)
+        context = video.codec_context
+        context.framerate = info.fps.limit_denominator(1 << 16)
+        if info.sar != 1:
+            context.sample_aspect_ratio = info.sar
+        name = template.codec_context.codec.canonical_name
+        if suffix in (".mp4", ".mov") and name == "hevc":
+            context.codec_tag = "hvc1"
+        elif suffix == ".mov" and name == "prores":
+            context.codec_tag = template.codec_context.codec_tag
+    video.time_base = info.time_base
+    video.metadata.update(copying.metadata(stream.metadata, encoded=True))
+    video.disposition = int(stream.disposition)
+    return video
+
+
+def _ordinals(path) -> list[int]:
+    """Which frame of the segment each packet holds, in the order of decoding."""
+    with open_media(path) as segment:
+        return [packet.pts for packet in segment.demux(video=0) if packet.size]
+
+
+def _pictures(segments, ordinals, times, info: VideoInfo, video, origin) -> Iterator:
+    """The video's packets with their real times.
+
+    A decoder that reorders by `delay` frames shows packet k no earlier than the time of frame
+    k - delay, so the sorted presentation times, shifted by the delay, are decoding times.
+    """
+    shift = round(origin / info.time_base)
+    bases = [0, *(sum(map(len, ordinals[: i + 1])) for i in range(len(ordinals)))]
+    order = [base + o for base, part in zip(bases, ordinals, strict=False) for o in part]
+    if sorted(order) != list(range(len(times))):
+        raise OutputError("the segments do not hold each frame once; delete them and run again")
+    delay = max((k - o for k, o in enumerate(order)), default=0)
+    step = max(1, times[1][0] - times[0][0] if len(times) > 1 else times[0][1])
+    k, header = count(), None
+    for path in segments:
+        with open_media(path) as segment:
+            stream = segment.streams.video[0]
+            header = header or stream.codec_context.extradata
+            if stream.codec_context.extradata != header:
+                raise OutputError(f"{path}: encoded with other settings; delete it and run again")
+            for packet in segment.demux(stream):
+                if not packet.size:
+                    continue
+                i = next(k)
+                pts, length = times[order[i]]
+                packet.stream, packet.time_base = video, info.time_base
+                early = times[i - delay][0] if i >= delay else times[0][0] - (delay - i) * step
+                packet.pts, packet.dts, packet.duration = pts - shift, early - shift, length
+                yield packet
+
+
+def _interleaved(pictures, rest) -> Iterator:
+    """Both sequences by decoding time, so that the muxer need not hold one back for the other."""
+    end = object()
+    picture, other = next(pictures, end), next(rest, end)
+    while picture is not end or other is not end:
+        if other is end or (picture is not end and _seconds(picture) <= _seconds(other)):
+            yield picture
+            picture = next(pictures, end)
+        else:
+            yield other
+            other = next(rest, end)
+
+
+def _seconds(packet) -> float:
+    return float((packet.dts or 0) * packet.time_base)
