@@ -8,6 +8,9 @@ from av.stream import Disposition
 
 # Words of the old container about itself, and statistics that hold no longer.
 OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+NO_TEXT = b"\0\0"  # how mp4 says that nothing is shown; its muxer writes these by itself
+# QuickTime knows languages by other codes than everyone else.
+QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 STATISTICS = ("BPS", "NUMBER_OF_", "DURATION", "_STATISTICS_")
 
 
@@ -39,6 +42,8 @@ def add(target, stream):
     opaque = {} if stream.codec_context is None else {"opaque": True}
     copy = target.add_stream_from_template(stream, **opaque)
     copy.metadata.update(metadata(stream.metadata))
+    if target.format.name == "mov" and stream.language in QUICKTIME:
+        copy.metadata["language"] = QUICKTIME[stream.language]
     copy.disposition = int(stream.disposition)
     if stream.type == "video" and stream.average_rate:
         copy.codec_context.framerate = stream.average_rate
@@ -59,6 +64,8 @@ def packets(source, copies: dict, origin: Fraction, last: float | None) -> Itera
     for packet in _demuxed(source, wanted):
         stream = packet.stream
         if not packet.size and stream.type != "subtitle":
+            continue
+        if packet.size == 2 and stream.type == "subtitle" and bytes(packet) == NO_TEXT:
             continue
         if stream.disposition & Disposition.attached_pic:
             packet.pts = packet.dts = 0

@@ -1,98 +1,136 @@
-"""Pictures on disk: upright, 8 or 16 bits, with transparency and colour profile."""
+"""Still pictures: read upright at 8 or 16 bits, written in the format of the suffix."""
 
-from dataclasses import dataclass, field
+import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxvsr.errors import InputError, OutputError
+from jaxvsr.errors import InputError, UsageError
+from jaxvsr.video.encode import failing
+from jaxvsr.video.streams import quiet
 
-LOSSY = {".jpg": {"quality": 95, "subsampling": 0}, ".webp": {"lossless": True}}
-LOSSY[".jpeg"] = LOSSY[".jpg"]
-OPAQUE = {".jpg", ".jpeg", ".bmp"}  # formats without transparency
-PNG_DEPTH = 24  # place of the bit depth in a PNG file
-TURNS = {  # EXIF orientation: what makes the stored [H, W, C] upright
-    2: np.fliplr,
-    3: lambda x: np.rot90(x, 2),
-    4: np.flipud,
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
-    8: np.rot90,
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+DEEP = (".png", ".tif", ".tiff")  # these hold 16 bits
+OPAQUE = (".jpg", ".jpeg", ".bmp")  # these hold no alpha
+OPTIONS = {
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+    ".webp": {"lossless": True},
 }
+LARGEST = 16384  # pixels a side, as for videos
 
 
-@dataclass(frozen=True)
-class Picture:
-    """`rgb` [H, W, 3] and `alpha` [H, W] or None, uint8 or uint16; `tags` as Pillow writes them."""
+def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:
+    """(RGB [H, W, 3], alpha [H, W] or None), both uint8 or both uint16, upright by EXIF.
 
-    rgb: np.ndarray
-    alpha: np.ndarray | None = None
-    tags: dict = field(default_factory=dict)
-
-
-def read_image(path: Path) -> Picture:
-    """Reads a picture, turned upright as its EXIF tag asks. Raises InputError."""
-    try:
-        with Image.open(path) as file:
-            file.load()
-            deep, upright = _deep(path, file), ImageOps.exif_transpose(file)
-            tags = {k: file.info[k] for k in ("icc_profile", "dpi") if k in file.info}
-            exif = upright.getexif()
-            exif.pop(ExifTags.Base.Orientation, None)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); check the file") from error
-    if len(exif):
-        tags["exif"] = exif.tobytes()
-    if deep is not None:
-        return Picture(*deep, tags)
-    if upright.mode.startswith("I;16"):
-        grey = np.asarray(upright).astype(np.uint16)
-        return Picture(np.stack([grey] * 3, axis=-1), None, tags)
-    if upright.has_transparency_data:
-        rgba = np.asarray(upright.convert("RGBA"))
-        return Picture(rgba[..., :3], rgba[..., 3], tags)
-    return Picture(np.asarray(upright.convert("RGB")), None, tags)
-
-
-def write_image(path: Path, rgb: np.ndarray, alpha: np.ndarray | None = None, tags=None) -> None:
-    """Writes [H, W, 3] with transparency [H, W]; 16 bits as PNG or TIFF, else reduced to 8.
-
-    Raises OutputError for transparency that the format cannot hold, OSError of the system.
+    Raises InputError for what is missing, no picture, cut off, or too large.
     """
-    kind = path.suffix.lower()
-    if alpha is not None and kind in OPAQUE and (alpha == np.iinfo(alpha.dtype).max).all():
-        alpha = None
-    if alpha is not None and kind in OPAQUE:
-        raise OutputError(f"{path}: {kind} cannot hold transparency; write a .png or .webp")
-    if rgb.dtype == np.uint16 and kind == ".png":
-        _write_deep(path, rgb, alpha)
-        return
-    layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
-    if layers.dtype == np.uint16:
-        layers = np.round(layers / 257).astype(np.uint8)
-    Image.fromarray(np.ascontiguousarray(layers)).save(path, **LOSSY.get(kind, {}), **(tags or {}))
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the name")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_size(path, image.size)
+                deep = image.mode.startswith("I") or _depth(path, image) > 8
+                if not deep:
+                    return _shallow(ImageOps.exif_transpose(image))
+                turn = image.getexif().get(0x0112, 1)
+    except (UnidentifiedImageError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(f"{path}: not a picture, or an absurd one; name another") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: the picture is damaged ({error}); get it again") from None
+    return _deep(path, turn)
 
 
-def _deep(path: Path, file: Image.Image):
-    """(rgb, alpha) uint16 of a PNG with 16 bits a channel, which Pillow would cut to 8."""
-    if file.format != "PNG" or path.read_bytes()[PNG_DEPTH] != 16:
-        return None
-    with av.open(str(path)) as source:
-        frame = next(source.decode(video=0))
-    turn = TURNS.get(file.getexif().get(ExifTags.Base.Orientation), lambda x: x)
-    rgba = turn(frame.reformat(format="rgba64le").to_ndarray())
-    return rgba[..., :3], rgba[..., 3] if file.has_transparency_data else None
+def write_image(path, array: np.ndarray, alpha: np.ndarray | None = None) -> None:
+    """Writes RGB [H, W, 3], uint8 or uint16, with `alpha` [H, W] of the same type if given.
+
+    Floats in [0, 1] are written as 8 bits. JPEG and BMP drop alpha, and all but PNG and TIFF go
+    down to 8 bits. Raises UsageError for an unknown suffix, OutputError or SpaceError else.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: cannot write this format; choose from {', '.join(SUFFIXES)}")
+    array, alpha = (x if x is None else _codes(np.asarray(x), suffix) for x in (array, alpha))
+    if alpha is not None and suffix not in OPAQUE:
+        array = np.concatenate([array, alpha[..., None]], axis=-1)
+    with failing(path):
+        if array.dtype == np.uint16:
+            _write_deep(path, array)
+        else:
+            Image.fromarray(np.ascontiguousarray(array)).save(path, **OPTIONS.get(suffix, {}))
 
 
-def _write_deep(path: Path, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
-    form = "rgb48le" if alpha is None else "rgba64le"
-    layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
-    with av.open(str(path), "w", format="image2", options={"update": "1"}) as out:
-        stream = out.add_stream("png", rate=1)
-        stream.height, stream.width = rgb.shape[:2]
-        stream.pix_fmt = form.replace("le", "be")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(layers), format=form)
-        out.mux([*stream.encode(frame), *stream.encode(None)])
+def _codes(array: np.ndarray, suffix: str) -> np.ndarray:
+    if array.dtype.kind == "f":
+        array = np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    if array.dtype == np.uint16 and suffix not in DEEP:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return array
+
+
+def _check_size(path, size) -> None:
+    if max(size) > LARGEST:
+        raise InputError(f"{path}: {size[0]}x{size[1]} is too large; at most {LARGEST} a side")
+
+
+def _depth(path: Path, image) -> int:
+    """Bits a channel. Pillow makes 16-bit colour 8-bit without a word, so its header is asked."""
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]  # IHDR comes first, at a fixed place
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (8,))
+        return max(bits) if isinstance(bits, tuple) else int(bits)
+    return 8
+
+
+def _shallow(image) -> tuple[np.ndarray, np.ndarray | None]:
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    array = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    return np.ascontiguousarray(array[..., :3]), array[..., 3].copy() if has_alpha else None
+
+
+def _deep(path: Path, turn: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """16 bits a channel through FFmpeg."""
+    quiet()
+    try:
+        with av.open(str(path)) as file:
+            frame = next(file.decode(video=0))
+    except (av.FFmpegError, StopIteration, IndexError, OSError):
+        raise InputError(f"{path}: the picture is damaged; get it again") from None
+    has_alpha = any(c.is_alpha for c in frame.format.components)
+    array = frame.to_ndarray(format="rgba64le" if has_alpha else "rgb48le")
+    array = np.ascontiguousarray(_upright(array, turn))
+    return array[..., :3].copy(), array[..., 3].copy() if has_alpha else None
+
+
+def _upright(array: np.ndarray, turn: int) -> np.ndarray:
+    """EXIF's eight orientations as a transpose and flips."""
+    if turn in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        array = array[::-1]
+    return array
+
+
+def _write_deep(path, array: np.ndarray) -> None:
+    """16-bit PNG and TIFF by FFmpeg, which Pillow cannot write in colour."""
+    quiet()
+    suffix = Path(path).suffix.lower()
+    codec = "png" if suffix == ".png" else "tiff"
+    pix_fmt = "rgba64" if array.shape[-1] == 4 else "rgb48"
+    order = "be" if codec == "png" else "le"
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=f"{pix_fmt}{order}")
+    context = av.CodecContext.create(codec, "w")
+    context.width, context.height, context.pix_fmt = frame.width, frame.height, f"{pix_fmt}{order}"
+    context.time_base = Fraction(1)
+    data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    Path(path).write_bytes(data)

@@ -120,7 +120,7 @@ def _outline(source, info: VideoInfo, first, output: Path, origin):
     """(the open file, its main video stream, {index in the source: stream}) before the header."""
     suffix = output.suffix.lower()
     metadata = copying.metadata(source.metadata)
-    options = {}
+    options = {"avoid_negative_ts": "disabled"} if suffix in (".mkv", ".webm") else {}
     if suffix in (".mp4", ".mov") and not metadata.keys() <= MP4_KEYS:
         options["movflags"] = "+use_metadata_tags"
     target = av.open(str(output), "w", format=FORMATS[suffix], container_options=options)
