@@ -42,7 +42,7 @@ HELD_OUT = {"drone_coast_480p": 360, "gopro_max_walk_480p": 360}
 STILLS = ("cid22", "clic2025", "photo")
 EVERY = 12  # one still in so many is held out
 SIDE, FRAMES = 256, 8  # a training clip, before it is spoiled
-MIX = (0.6, 0.28, 0.12)  # stills, videos, drawn scenes
+MIX = (0.56, 0.28, 0.07, 0.09)  # stills, videos, drawn shapes and text, made-up films
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def load_crops(config: Config, held_out: bool) -> crops.Pairs:
 
 
 def clips(rng, count: int, held_out: bool) -> Iterator[np.ndarray]:
-    """`count` clips from stills, videos and drawn scenes, mixed as MIX says."""
-    sources = [moving_stills(rng, held_out), films(rng, held_out), scenes(rng)]
-    for i in rng.choice(3, size=count, p=MIX):
+    """`count` clips, mixed as MIX says."""
+    sources = [moving_stills(rng, held_out), films(rng, held_out), shapes(rng), made_up(rng)]
+    for i in rng.choice(len(MIX), size=count, p=MIX):
         yield next(sources[i])
 
 
@@ -180,10 +180,16 @@ def films(rng, held_out: bool) -> Iterator[np.ndarray]:
                     yield clip
 
 
-def scenes(rng) -> Iterator[np.ndarray]:
-    """Drawn scenes, for ever."""
+def shapes(rng) -> Iterator[np.ndarray]:
+    """Drawn shapes and text, for ever."""
     while True:
         yield crops.scene(FRAMES, SIDE, rng)
+
+
+def made_up(rng) -> Iterator[np.ndarray]:
+    """Both shots of one made-up film after another, for ever."""
+    while True:
+        yield from crops.made_up(FRAMES, SIDE, rng)
 
 
 if __name__ == "__main__":

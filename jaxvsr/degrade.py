@@ -51,13 +51,13 @@ class Recipe:
 
 
 def draw(rng: np.random.Generator) -> Recipe:
-    """A recipe as videos on the web have them: CRF 16 to 40, mostly 20 to 36, one in four H.265."""
+    """A recipe as videos on the web have them: CRF 14 to 38, mostly 20 to 30, one in four H.265."""
     codec = rng.choice(["libx264", "libx265"], p=[0.75, 0.25])
     presets = ["ultrafast", "veryfast", "fast"] if codec == "libx265" else PRESETS
     return Recipe(
         shrink=str(rng.choice(["bicubic", "area", "lanczos"], p=[0.6, 0.2, 0.2])),
         codec=str(codec),
-        crf=round(rng.triangular(16, 28, 40)),
+        crf=round(rng.triangular(14, 24, 38)),
         preset=str(rng.choice(presets)),
         gop=int(rng.choice([30, 250])),
         matrix=str(rng.choice(["bt601", "bt709"])),

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxvsr.data import synthetic
+from jaxvsr.data.synthetic import cut_at
 from jaxvsr.degrade import Recipe, quantise, shrink
 from jaxvsr.video.colour import to_rgb
 from jaxvsr.video.reader import VideoReader
@@ -128,23 +130,39 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
 
 def scene(frames: int, side: int, rng) -> np.ndarray:
     """Drawn shapes and text over a slope of colour, as a clip: edges that photographs lack."""
-    sheet = 2 * side
+    sheet = 4 * side  # drawn at twice the size and reduced, so that edges are smooth
     slope = np.linspace(rng.uniform(0, 255, 3), rng.uniform(0, 255, 3), sheet)
     image = Image.fromarray(np.broadcast_to(slope[:, None], (sheet, sheet, 3)).astype(np.uint8))
     brush = ImageDraw.Draw(image)
     for _ in range(rng.integers(10, 40)):
-        colour, at = tuple(rng.integers(0, 256, 3).tolist()), rng.uniform(-20, sheet, 2)
-        kind, size = rng.integers(5), rng.uniform(6, 120, 2)
-        box = (*at, *(at + size))
-        if kind == 0:
-            brush.ellipse(box, fill=colour)
-        elif kind == 1:
-            brush.rectangle(box, outline=colour, width=int(rng.integers(1, 6)))
-        elif kind == 2:
-            brush.line(box, fill=colour, width=int(rng.integers(1, 8)))
-        else:
-            first = int(rng.integers(len(WORDS) - 8))
-            font = ImageFont.load_default(int(rng.integers(9, 40)))
-            brush.text(tuple(at), WORDS[first:][:24], fill=colour, font=font)
+        _draw(brush, sheet, rng)
+    still = np.asarray(image.resize((sheet // 2, sheet // 2), Image.Resampling.LANCZOS))
     move = pan if rng.random() < 0.5 else turn
-    return move(np.asarray(image), frames, side, rng)
+    return move(still, frames, side, rng)
+
+
+def _draw(brush, sheet: int, rng) -> None:
+    """A filled ellipse, an outlined box, a line, or (two in five) a piece of text."""
+    colour, at = tuple(rng.integers(0, 256, 3).tolist()), rng.uniform(-40, sheet, 2)
+    kind, size = rng.integers(5), rng.uniform(12, 240, 2)
+    box = (*at, *(at + size))
+    if kind == 0:
+        brush.ellipse(box, fill=colour)
+    elif kind == 1:
+        brush.rectangle(box, outline=colour, width=int(rng.integers(2, 12)))
+    elif kind == 2:
+        brush.line(box, fill=colour, width=int(rng.integers(2, 16)))
+    else:
+        first = int(rng.integers(len(WORDS) - 8))
+        font = ImageFont.load_default(int(rng.integers(18, 80)))
+        brush.text(tuple(at), WORDS[first:][:24], fill=colour, font=font)
+
+
+def made_up(frames: int, side: int, rng) -> Iterator[np.ndarray]:
+    """A window in each of the two shots of a film that `synthetic.scene` makes."""
+    height, width, cut = side + 64, 2 * side, cut_at(2 * frames)
+    seed = int(rng.integers(1, 2**31))  # 0 is the demonstration's film
+    film = np.stack(list(synthetic.scene(seed, 2 * frames, height, width)))
+    for shot in (film[:cut], film[cut:]):
+        y, x = rng.integers([height - side + 1, width - side + 1])
+        yield shot[:frames, y : y + side, x : x + side]
