@@ -19,6 +19,7 @@ CHAPTERS = [
 ]
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 LIGHT = (1000, 400)
+SWSCALE = {1: 1, 5: 5, 6: 5, 9: 9}  # its codes of the matrices by FFmpeg's codes
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,11 @@ def _draw(file, stream, picture: Picture) -> None:
     context = stream.codec_context
     for i in range(picture.frames):
         rgb = drawing(i, picture.width, picture.height)
-        frame = av.VideoFrame.from_ndarray(rgb).reformat(format=picture.pix_fmt)
+        frame = av.VideoFrame.from_ndarray(rgb).reformat(
+            format=picture.pix_fmt,
+            dst_colorspace=SWSCALE.get(int(context.colorspace), 5),
+            dst_color_range=2 if context.color_range == 2 else 1,
+        )
         ticks = picture.times[i] if picture.times else i
         frame.pts = ticks + round(Fraction(picture.start) / context.time_base)
         frame.time_base = context.time_base
@@ -173,7 +178,7 @@ def tagged(path, matrix: str, *, full=False, **more) -> Path:
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), code)
     tags["color_range"] = 2 if full else 1
     pix_fmt = "yuvj420p" if full else "yuv420p"
-    return film(path, Picture(frames=8, tags=tags, pix_fmt=pix_fmt), **more)
+    return film(path, Picture(frames=8, tags=tags, pix_fmt=pix_fmt, options={"crf": "2"}), **more)
 
 
 def rotated(path, degrees: int = 90, **more) -> Path:
