@@ -204,7 +204,7 @@ def interlaced(path) -> Path:
 
 def anamorphic(path, sar=Fraction(16, 11), **more) -> Path:
     """Pixels that are not square."""
-    return film(path, Picture(frames=8, sar=sar, **more))
+    return film(path, Picture(frames=8, sar=sar), **more)
 
 
 def truncated(path, part: float = 0.6) -> Path:
