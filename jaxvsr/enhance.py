@@ -9,12 +9,13 @@ import numpy as np
 
 from jaxvsr import ops, weights
 from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
-from jaxvsr.film import enhance_film, find_device, result_size
+from jaxvsr.film import enhance_film, find_device
 from jaxvsr.network import DEFAULT, Network
+from jaxvsr.plan import result_size
 from jaxvsr.preview import side_by_side
 from jaxvsr.settings import Result, Settings
 from jaxvsr.video import colour
-from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
@@ -89,8 +90,7 @@ def enhance_folder(
 
 def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Enhances one picture; transparency and 16-bit depth are kept."""
-    picture = read_image(source)
-    rgb, alpha = picture.rgb, picture.alpha
+    rgb, alpha = read_image(source)
     output = output or source.with_name(f"{source.stem}_{_mark(net, settings)}{source.suffix}")
     if output.suffix.lower() not in PICTURES:
         kinds = ", ".join(sorted(PICTURES))
@@ -108,7 +108,7 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
         alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
     draft = output.with_name(f".{output.stem}.part{output.suffix}")
     try:
-        write_image(draft, better, alpha, picture.tags)
+        write_image(draft, better, alpha, read_tags(source))
         draft.replace(output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
@@ -134,7 +134,7 @@ def enhance_preview(net, source: Path, output: Path | None, settings: Settings) 
 def _one_frame(source: Path, settings: Settings) -> np.ndarray:
     """The frame at `start` (by default a third into a video), RGB [H, W, 3] float."""
     if source.suffix.lower() in PICTURES:
-        return _unit(read_image(source).rgb)
+        return _unit(read_image(source)[0])
     start = settings.start
     if start is None:
         with VideoReader(source) as reader:

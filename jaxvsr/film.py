@@ -2,10 +2,9 @@
 
 import errno
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,17 +16,15 @@ from jaxvsr.engine import Engine
 from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, StoppedError, UsageError
 from jaxvsr.journal import Journal
 from jaxvsr.pipeline import Behind, ahead
+from jaxvsr.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.progress import Progress
-from jaxvsr.sequence import PictureWriter, first_picture, is_pattern, publish
+from jaxvsr.sequence import PictureWriter, publish
 from jaxvsr.settings import Result, Settings
 from jaxvsr.video import colour, encode, mux
 from jaxvsr.video.reader import VideoInfo, VideoReader
 from jaxvsr.video.scene import CutDetector
 
-SEGMENT = 96  # frames; what a crash can cost at most, and the longest distance of key frames
 DEPTH = 3  # batches that wait between two stages
-LARGEST = 16384  # pixels along one side: what the encoders accept
-SPARE = 64 << 20  # bytes that must be free beyond a copy of the input
 
 
 @dataclass
@@ -37,18 +34,6 @@ class Batch:
     planes: tuple
     times: list[tuple[int, int]]
     begins: bool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is decided before the first frame is touched."""
-
-    info: VideoInfo
-    size: tuple[int, int]  # height, width of the result
-    encoding: encode.Encoding | None  # None for a sequence of pictures
-    colour: colour.Colour  # of the result
-    batch: int
-    segment: int
 
 
 def enhance_film(net, source: Path, output: Path | None, settings: Settings, show: str) -> Result:
@@ -61,15 +46,15 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
     with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
         output = output or default_output(reader.info, net, settings)
         plan = make_plan(net, reader.info, output, settings)
-        check_output(source, output, reader.info, settings)
+        lost = check_output(source, output, plan, settings)
         with closing(_journal(net, plan, output, settings)) as journal:
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
             progress = Progress(str(source), total, rate, done=done, show=show)
-            _announce(progress, reader.info, done, settings)
+            _announce(progress, plan, done, lost, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
-                _deliver(reader.info, journal, plan, output, settings)
+                _deliver(journal, plan, output, settings)
             frames = len(journal.times)
             journal.remove()
             damaged = reader.damaged
@@ -97,65 +82,6 @@ def _kept(journal: Journal, output: Path):
         raise SpaceError(f"{error}; {safe()}") from error
 
 
-def default_output(info: VideoInfo, net, settings: Settings) -> Path:
-    """Beside the input, named after what is done: film_x2.mkv, film_1080p.mkv."""
-    source = Path(info.path)
-    done = f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
-    return source.with_name(f"{source.stem}_{done}{mux.default_suffix(info)}")
-
-
-def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
-    """Sizes, codec and colours of the result. Raises UsageError for what cannot be."""
-    if is_pattern(output):
-        encoding, target = None, _picture_colour(info.colour)
-    else:
-        choice = {k: getattr(settings, k) for k in ("codec", "crf", "preset", "pix_fmt")}
-        encoding = encode.choose(info, output.suffix, **choice)
-        target = encode.colour_of(encoding, info.colour)
-    size = result_size(info.height, info.width, net.spec.scale, settings, target.subsampling)
-    batch = 1 if net.spec.recurrent else settings.batch or 1
-    return Plan(info, size, encoding, target, batch, -(-SEGMENT // batch) * batch)
-
-
-def result_size(height, width, scale, settings: Settings, subsampling=(1, 1)) -> tuple[int, int]:
-    """(height, width) asked for, each a multiple of what the chroma format needs."""
-    if settings.scale and settings.height:
-        raise UsageError("--scale and --height exclude each other; give one")
-    factor = settings.height / height if settings.height else settings.scale or scale
-    if factor <= 0:
-        raise UsageError(f"--scale and --height are positive, not {factor:g}")
-    sides = (height * factor, width * factor)
-    size = tuple(max(1, round(s / m)) * m for s, m in zip(sides, subsampling, strict=True))
-    if max(size) > LARGEST:
-        raise UsageError(
-            f"{width}x{height} times {factor:g} is {size[1]}x{size[0]}, beyond the {LARGEST} "
-            "pixels that encoders take; use a smaller --scale or --height"
-        )
-    return size
-
-
-def check_output(source: Path, output: Path, info: VideoInfo, settings: Settings) -> None:
-    """Refuses, before any work, what could destroy a file or could not be finished."""
-    there = first_picture(output) if is_pattern(output) else output
-    if there.exists() and there.samefile(source):
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    if there.exists() and not settings.overwrite:
-        raise OutputError(f"{there}: exists; choose another output or give --overwrite")
-    if there.is_dir():
-        raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output.parent}: no such folder; make it first")
-    lost = [] if is_pattern(output) else mux.unsupported(info, output.suffix)
-    if lost:
-        raise OutputError(f"{output}: {output.suffix} cannot hold {'; '.join(lost)}; use .mkv")
-    free, wanted = shutil.disk_usage(output.parent).free, source.stat().st_size + SPARE
-    if free < wanted:
-        raise SpaceError(
-            f"{output.parent}: {free >> 20} MiB are free, at least {wanted >> 20} MiB are "
-            "needed; free some space or choose another disk"
-        )
-
-
 def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
     """The work folder for exactly this input, network and result."""
     stat = Path(plan.info.path).stat()
@@ -179,7 +105,12 @@ def parameters_hash(params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _announce(progress, info, done, settings):
+def _announce(progress, plan: Plan, done, lost, settings):
+    info = plan.info
+    if plan.sar != info.sar:
+        progress.notice(f"pixels of shape {info.sar} become square, as the output cannot tell")
+    for what in lost:
+        progress.notice(f"left out, since the output cannot hold it: {what}")
     if info.interlaced and settings.interlaced != "keep":
         progress.notice("interlaced: deinterlacing (--interlaced keep leaves it)")
     if done:
@@ -317,7 +248,7 @@ class Sink:
         if plan.encoding is None:
             return PictureWriter(path, plan.colour)
         info, (height, width) = plan.info, plan.size
-        more = {"fps": info.fps, "sar": info.sar, "colour": plan.colour, "hdr": info.hdr}
+        more = {"fps": info.fps, "sar": plan.sar, "colour": plan.colour, "hdr": info.hdr}
         return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)
 
     def end(self) -> None:
@@ -337,7 +268,7 @@ class Sink:
             self.writer = None
 
 
-def _deliver(info, journal: Journal, plan: Plan, output: Path, settings: Settings) -> None:
+def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> None:
     """Joins the segments with the source's other streams and renames the whole into place."""
     segments = [segment.path for segment in journal.segments]
     if plan.encoding is None:
@@ -345,15 +276,8 @@ def _deliver(info, journal: Journal, plan: Plan, output: Path, settings: Setting
         return
     draft = journal.folder / f"joined{output.suffix}"
     span = {"start": settings.start, "duration": settings.duration}
-    mux.assemble(segments, journal.times, info, draft, **span)
+    mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
     try:
         draft.replace(output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
-
-
-def _picture_colour(source: colour.Colour) -> colour.Colour:
-    """Full-range RGB of 8 bits, or of 16 for deeper sources."""
-    bits = 8 if source.bits == 8 else 16
-    plain = {"matrix": "rgb", "full_range": True, "bits": bits, "subsampling": (1, 1)}
-    return colour.Colour(**{**asdict(source), **plain})

@@ -35,6 +35,8 @@ class Settings:
     """Side of a tile in input pixels; 0 runs whole frames and halves by itself if it must."""
     batch: int | None = None
     """Frames per call of the network; the default is 1."""
+    drop: bool = False
+    """Leave out streams that the output's container cannot hold, instead of refusing."""
     overwrite: bool = False
     """Replace an existing output, and drop an unfinished run with other settings."""
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from jaxvsr.errors import InputError, OutputError, UsageError
-from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video.images import read_image, read_tags, write_image
 
 RNG = np.random.default_rng(0)
 
@@ -31,9 +31,9 @@ def test_lossless_formats_keep_every_value(tmp_path, suffix, kind, with_alpha):
     np.testing.assert_array_equal(back_alpha, alpha)
 
 
-def test_bmp_keeps_colours_and_drops_alpha(tmp_path):
+def test_bmp_keeps_colours_and_needs_no_opaque_alpha(tmp_path):
     rgb = noise(np.uint8, 5, 6, 3)
-    write_image(tmp_path / "x.bmp", rgb, noise(np.uint8, 5, 6))
+    write_image(tmp_path / "x.bmp", rgb, np.full((5, 6), 255, np.uint8))
     back, alpha = read_image(tmp_path / "x.bmp")
     np.testing.assert_array_equal(back, rgb)
     assert alpha is None
@@ -113,3 +113,23 @@ def test_errors_name_the_file(tmp_path):
         write_image(tmp_path / "x.gifv", noise(np.uint8, 2, 2, 3))
     with pytest.raises(OutputError, match="x"):
         write_image(tmp_path / "no" / "x.png", noise(np.uint8, 2, 2, 3))
+
+
+def test_colour_profile_and_exif_are_kept_without_the_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    rgb = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif, icc_profile=b"profile")
+    upright, _ = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(upright, np.rot90(rgb, -1))
+    write_image(tmp_path / "b.png", upright, None, read_tags(tmp_path / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[0], upright)
+    with Image.open(tmp_path / "b.png") as file:
+        assert file.getexif()[0x010F] == "maker" and file.info["icc_profile"] == b"profile"
+
+
+def test_transparency_that_would_be_lost_is_refused(tmp_path):
+    rgb, alpha = np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8)
+    write_image(tmp_path / "a.jpg", rgb, alpha)  # opaque: nothing to lose
+    with pytest.raises(UsageError, match="transparency"):
+        write_image(tmp_path / "b.jpg", rgb, alpha // 2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import toys
 
-from jaxvsr import film
+from jaxvsr import film, plan
 from jaxvsr.errors import InputError, OutputError, SpaceError, StoppedError
 from jaxvsr.settings import Settings
 from jaxvsr.video.encode import SegmentWriter
@@ -25,9 +25,9 @@ SETTINGS = Settings(codec="ffv1")  # lossless, so that frames can be compared ex
 
 @pytest.fixture(scope="module", autouse=True)
 def short_segments():
-    before, film.SEGMENT = film.SEGMENT, 16
+    before, plan.SEGMENT = plan.SEGMENT, 16
     yield
-    film.SEGMENT = before
+    plan.SEGMENT = before
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_killed_process_resumes(source, tmp_path):
     """kill -9 in the middle of encoding, through the command line; then the same command."""
     output = tmp_path / "out.mkv"
     code = (
-        "import sys, jaxvsr.film as f; f.SEGMENT = 16\n"
+        "import sys, jaxvsr.film as f, jaxvsr.plan as p; p.SEGMENT = 16\n"
         "from jaxvsr.__main__ import main\n"
         "if sys.argv[1] == 'slow':\n"
         "    import time; real = f.encode.SegmentWriter.write\n"
@@ -156,7 +156,7 @@ def test_full_disk_stops_with_nothing_lost(source, whole, tmp_path, monkeypatch)
 
 def test_too_little_space_is_refused_before_work(source, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1 << 20})
-    monkeypatch.setattr(film.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(SpaceError, match="1 MiB are free"):
         run(toys.still(), source, tmp_path / "out.mkv")
     assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ OPTIONS = {
     ".jpeg": {"quality": 95, "subsampling": 0},
     ".webp": {"lossless": True},
 }
+ORIENTATION = 0x0112  # tag of EXIF
 LARGEST = 16384  # pixels a side, as for videos
 
 
@@ -39,7 +40,7 @@ def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:
                 deep = image.mode.startswith("I") or _depth(path, image) > 8
                 if not deep:
                     return _shallow(ImageOps.exif_transpose(image))
-                turn = image.getexif().get(0x0112, 1)
+                turn = image.getexif().get(ORIENTATION, 1)
     except (UnidentifiedImageError, Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(f"{path}: not a picture, or an absurd one; name another") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -47,23 +48,36 @@ def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:
     return _deep(path, turn)
 
 
-def write_image(path, array: np.ndarray, alpha: np.ndarray | None = None) -> None:
+def read_tags(path) -> dict:
+    """Colour profile, resolution and EXIF (without the orientation) as `write_image` takes them."""
+    with Image.open(path) as image:
+        tags = {k: image.info[k] for k in ("icc_profile", "dpi") if image.info.get(k)}
+        exif = image.getexif()
+        exif.pop(ORIENTATION, None)
+        return tags | ({"exif": exif.tobytes()} if len(exif) else {})
+
+
+def write_image(path, array: np.ndarray, alpha: np.ndarray | None = None, tags=None) -> None:
     """Writes RGB [H, W, 3], uint8 or uint16, with `alpha` [H, W] of the same type if given.
 
-    Floats in [0, 1] are written as 8 bits. JPEG and BMP drop alpha, and all but PNG and TIFF go
-    down to 8 bits. Raises UsageError for an unknown suffix, OutputError or SpaceError else.
+    Floats in [0, 1] are written as 8 bits; all but PNG and TIFF go down to 8 bits. `tags` are
+    those of `read_tags`; files of 16 bits go without. Raises UsageError for an unknown suffix or
+    for transparency that the format cannot hold, OutputError or SpaceError else.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot write this format; choose from {', '.join(SUFFIXES)}")
     array, alpha = (x if x is None else _codes(np.asarray(x), suffix) for x in (array, alpha))
+    if suffix in OPAQUE and alpha is not None and (alpha < np.iinfo(alpha.dtype).max).any():
+        raise UsageError(f"{path}: {suffix} cannot hold transparency; write a .png or .webp")
     if alpha is not None and suffix not in OPAQUE:
         array = np.concatenate([array, alpha[..., None]], axis=-1)
     with failing(path):
         if array.dtype == np.uint16:
             _write_deep(path, array)
         else:
-            Image.fromarray(np.ascontiguousarray(array)).save(path, **OPTIONS.get(suffix, {}))
+            options = OPTIONS.get(suffix, {}) | (tags or {})
+            Image.fromarray(np.ascontiguousarray(array)).save(path, **options)
 
 
 def _codes(array: np.ndarray, suffix: str) -> np.ndarray:
