@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 
 from jaxvsr.errors import OutputError, UsageError
-from jaxvsr.video import copying, encode, hdr, rawvideo
+from jaxvsr.video import copying, encode, hdr, matroska, rawvideo
 from jaxvsr.video.encode import failing
 from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
 
@@ -55,6 +55,9 @@ def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=N
             rest = copying.packets(source, copies, origin, last if start or duration else None)
             for packet in _interleaved(pictures, rest):
                 target.mux(packet)
+    if _needs_aspect(info, output.suffix.lower()):
+        with failing(output):
+            matroska.set_aspect(output, info.sar)
 
 
 def unsupported(info: VideoInfo, suffix: str, encoding=None) -> list[str]:
@@ -155,8 +158,14 @@ def _video(target, first, stream, info: VideoInfo, suffix: str):
             context.codec_tag = template.codec_context.codec_tag
     video.time_base = info.time_base
     video.metadata.update(copying.metadata(stream.metadata, encoded=True))
+    if _needs_aspect(info, suffix):
+        video.metadata["title"] = video.metadata.get("title", "") + matroska.PADDING
     video.disposition = int(stream.disposition)
     return video
+
+
+def _needs_aspect(info: VideoInfo, suffix: str) -> bool:
+    return info.sar != 1 and FORMATS[suffix] in ("matroska", "webm")
 
 
 def _ordinals(path) -> list[int]:
