@@ -152,10 +152,11 @@ def conv(
     """
     if groups > 1 and _platform() == "cpu":
         return _depthwise(x, kernel) if kernel.shape[2] == 1 else _grouped(x, kernel, groups)
-    return _dense(x, kernel, groups)
+    return dense(x, kernel, groups)
 
 
-def _dense(x, kernel, groups: int = 1):
+def dense(x, kernel, groups: int = 1):
+    """The definition of `conv`, as XLA's own convolution on every device."""
     layout = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups
@@ -164,7 +165,7 @@ def _dense(x, kernel, groups: int = 1):
 
 def _grouped(x, kernel, groups: int):
     parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
-    return jnp.concatenate([_dense(part, k) for part, k in parts], -1)
+    return jnp.concatenate([dense(part, k) for part, k in parts], -1)
 
 
 def _depthwise(x, kernel):

@@ -59,13 +59,17 @@ class SRUNet(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Input pixels on each side that an output pixel can see, rounded up to `multiple`."""
+        """Input pixels that a window starting at a whole `multiple` sees on each side."""
         if self.corners:
             return WHOLE_FRAME
-        at = [*range(LEVELS), *reversed(range(LEVELS - 1))]
-        convs = sum(depth << level for depth, level in zip(self.depths, at, strict=True))
-        enlarging = sum(2 << level for level in range(LEVELS - 1))
-        return self.multiple * (1 + ceil((convs + enlarging) / self.multiple))
+        down, up = self.depths[:LEVELS], self.depths[: LEVELS - 1 : -1]
+        low = int(ceil(self.scale) != self.scale)  # how far before the window, level by level
+        for depth in up:
+            low = (low + depth) // 2 + 1
+        low += down[-1]
+        for depth in reversed(down[:-1]):
+            low = 2 * low + depth
+        return low
 
     @nn.compact
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
