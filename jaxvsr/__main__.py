@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from jaxvsr.errors import DAMAGED, JaxvsrError, StoppedError
+from jaxvsr.errors import DAMAGED, InputError, JaxvsrError, StoppedError
 from jaxvsr.settings import Result, Settings
 
 
@@ -38,6 +38,8 @@ class Enhance:
         from jaxvsr import weights
         from jaxvsr.enhance import enhance_folder, enhance_path, enhance_preview
 
+        if not self.input.exists():
+            raise InputError(f"{self.input}: no such file or folder; check the path")
         net = weights.load(self.model)
         show = "json" if self.json else "text"
         if self.preview:

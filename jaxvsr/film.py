@@ -221,7 +221,7 @@ def find_device(name: str) -> jax.Device | None:
         return jax.devices(name)[0]
     except RuntimeError as error:
         have = ", ".join(sorted({d.platform for d in jax.devices()}))
-        raise UsageError(f"--device {name}: JAX finds none here (it has: {have})") from error
+        raise UsageError(f"--device {name}: JAX finds none here; it has {have}") from error
 
 
 class Sink:

@@ -80,21 +80,22 @@ def open_media(path) -> av.container.InputContainer:
         raise InputError(f"{path}: no permission to read it; change its rights") from None
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: not a video, or cut off at its head ({reason})") from None
+        raise InputError(
+            f"{path}: not a video, or cut off at its head ({reason}); check the file"
+        ) from None
 
 
 def main_video(container, path):
-    """The video stream that a player would show; never a cover picture."""
+    """The largest video stream, as FFmpeg's own tools choose; never a cover picture."""
     pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     videos = [s for s in container.streams.video if not s.disposition & pictures]
     if not videos:
         kinds = sorted({s.type for s in container.streams}) or ["nothing"]
         raise InputError(f"{path}: holds no video ({', '.join(kinds)} only); name a video file")
-    best = container.streams.best("video")
-    stream = best if best in videos else videos[0]
-    if stream.codec_context is None:
+    readable = [s for s in videos if s.codec_context is not None]
+    if not readable:
         raise InputError(f"{path}: no decoder for its video; convert it with another tool first")
-    return stream
+    return max(readable, key=lambda s: (s.width * s.height, -s.index))
 
 
 def others(container, index: int) -> tuple[StreamInfo, ...]:
