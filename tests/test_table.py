@@ -19,7 +19,7 @@ def test_there_is_a_row_for_every_network():
 def test_the_table_takes_seconds_at_most():
     start = time.process_time()
     table.rows()
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 8
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_the_table_takes_seconds_at_most():
     ],
 )
 def test_cost_is_two_operations_a_weight_and_place(net, macs):
-    assert table.flops_per_pixel(net) == pytest.approx(2 * macs)
+    assert table.cost(net)[1] == pytest.approx(2 * macs)
 
 
 def test_classical_filters_learn_nothing():
-    assert table.parameters(MODELS["bicubic"].module()) == 0
+    assert table.cost(MODELS["bicubic"].module()) == (0, 0)

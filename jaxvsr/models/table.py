@@ -27,40 +27,32 @@ def rows() -> list[dict]:
 
 def _row(name: str) -> dict:
     spec = MODELS[name]
+    count, flops = cost(spec.module())
     return {
         "name": name,
         "scale": "any" if spec.any_scale else spec.scale,
-        "parameters": parameters(spec.module()),
-        "flops_per_pixel": round(flops_per_pixel(spec.module())),
+        "parameters": count,
+        "flops_per_pixel": round(flops),
         "radius": spec.radius,
         "paper": spec.paper,
         "weights": WEIGHTS.get(name, "train it"),
     }
 
 
-def parameters(module: nn.Module) -> int:
-    """How many numbers are learned."""
-    return sum(leaf.size for leaf in jax.tree.leaves(_variables(module)))
+def cost(module: nn.Module) -> tuple[int, float]:
+    """How many numbers are learned, and the floating-point operations per output pixel.
 
-
-def flops_per_pixel(module: nn.Module) -> float:
-    """Multiplications and additions in convolutions and matrix products per output pixel.
-
-    Everything else (activations, sums, resampling) is left out, as papers do.
+    Multiplications and additions of convolutions and matrix products count; everything else
+    (activations, sums, resampling) is left out, as papers do.
     """
-    frames = _frames(module)
-    traced = jax.make_jaxpr(module.apply)(_variables(module), frames)
-    pixels = math.prod(traced.out_avals[0].shape[1:3])
-    return _flops(traced.jaxpr) / pixels
-
-
-def _frames(module: nn.Module) -> jax.ShapeDtypeStruct:
     side = 16 * getattr(module, "multiple", 1)
-    return jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-
-
-def _variables(module: nn.Module):
-    return jax.eval_shape(module.init, jax.random.key(0), _frames(module))
+    frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    traced, (out, variables) = jax.make_jaxpr(module.init_with_output, return_shape=True)(
+        key, frames
+    )
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+    return count, _flops(traced.jaxpr) / math.prod(out.shape[1:3])
 
 
 def _flops(jaxpr: Jaxpr) -> int:
