@@ -1,5 +1,6 @@
 """Frames to a closed file: the choice of an encoder, and segments that it writes."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Mapping
@@ -20,11 +21,11 @@ YUV = ("yuv420p", "yuv422p", "yuv444p")
 DEEP = tuple(f"{name}10le" for name in YUV)
 DEEPER = tuple(f"{name}12le" for name in YUV)
 FORMATS = {  # encoder: the planar formats it takes
-    "libx264": (*YUV, *DEEP, "gray", "gray10le"),
+    "libx264": (*YUV, *DEEP),
     "libx265": (*YUV, *DEEP, *DEEPER, "gbrp", "gbrp10le", "gbrp12le", "gray", "gray10le"),
     "libvpx-vp9": (*YUV, "gbrp"),
     "libsvtav1": ("yuv420p", "yuv420p10le"),
-    "ffv1": (*YUV, *DEEP, *DEEPER, "gbrp", "gbrp10le", "gbrp12le", "gbrp16le", "gray", "gray10le"),
+    "ffv1": (*YUV, *DEEP, *DEEPER, "gbrp10le", "gbrp12le", "gbrp16le", "gray", "gray10le"),
     "prores_ks": ("yuv422p10le", "yuv444p10le"),
     "rawvideo": (*YUV, *DEEP, *DEEPER, "gray", "gray10le"),
 }
@@ -41,6 +42,7 @@ NAMES |= {"h265": "libx265", "x265": "libx265", "vp9": "libvpx-vp9", "av1": "lib
 NAMES |= {"svtav1": "libsvtav1", "prores": "prores_ks", "raw": "rawvideo"}
 CRF = {"libx264": 16, "libx265": 18, "libvpx-vp9": 24, "libsvtav1": 26}
 PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8", "libvpx-vp9": "4"}
+SLICED = 256  # pixels a side below which FFV1 chooses its slices itself
 THREADS = {"libx265": 1, "ffv1": 4}  # the others take two; pinned, for equal bytes on every run
 
 
@@ -122,6 +124,8 @@ class SegmentWriter:
         context.thread_count = THREADS.get(codec, 2)
         _tag(context, colour, encoding)
         context.options = _all_options(codec, encoding, colour, hdr or {})
+        if min(width, height) < SLICED:
+            context.options.pop("slices", None)
         self._stream = stream
 
     def write(self, planes) -> None:
@@ -144,8 +148,9 @@ class SegmentWriter:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(*(OutputError, SpaceError) if kind else ()):
+            self.close()  # a second error would hide the first
 
     def _mux(self, packets):
         for packet in packets:
