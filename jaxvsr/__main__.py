@@ -5,9 +5,11 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+import jaxvsr
 from jaxvsr.errors import DAMAGED, InputError, JaxvsrError, StoppedError
 from jaxvsr.settings import Result, Settings
 
@@ -20,10 +22,10 @@ class Enhance:
     the same command is given again.
     """
 
-    input: tyro.conf.Positional[Path]
+    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
     """A video, a picture, or a folder of either."""
-    output: tyro.conf.Positional[Path | None] = None
-    """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %%05d.png.
+    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
+    """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %05d.png.
     By default it lies beside the input."""
     model: str = "sr_unet_light_x2"
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
@@ -100,7 +102,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; errors become one line on stderr."""
     commands = {"enhance": Enhance, "models": Models}
     command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="python -m jaxvsr", args=argv, description=__doc__
+        commands,
+        prog="python -m jaxvsr",
+        args=argv,
+        description=jaxvsr.__doc__.split("\n")[0],
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
