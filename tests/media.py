@@ -4,6 +4,7 @@ The picture is a gradient with a square that moves, so that frames can be told a
 one second of 64x48 at 25 frames a second. `film` is the general one, the others name a difficulty.
 """
 
+import io
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 TICK = Fraction(1, 1000)
 CHAPTERS = [
@@ -222,6 +224,39 @@ def corrupt(path, seed: int = 0) -> Path:
     data[middle : middle + length] = np.random.default_rng(seed).bytes(length)
     path.write_bytes(data)
     return path
+
+
+def covered(path) -> Path:
+    """With a cover picture: an attachment in Matroska, a picture of its own in mp4."""
+    path, plain = Path(path), film(Path(path).with_stem("plain"), sounds=1)
+    jpeg = io.BytesIO()
+    Image.fromarray(drawing(0, 40, 30)).save(jpeg, "JPEG")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as file:
+        copies = {s.index: file.add_stream_from_template(s, opaque=True) for s in source.streams}
+        packets = [packet for packet in source.demux() if packet.size]
+        if path.suffix == ".mkv":
+            file.add_attachment("cover.jpg", "image/jpeg", jpeg.getvalue())
+        else:
+            jpeg.seek(0)
+            cover = av.open(jpeg)
+            stream = file.add_stream_from_template(cover.streams[0], opaque=True)
+            stream.disposition = av.stream.Disposition.attached_pic.value
+            picture = next(cover.demux())
+            picture.stream, picture.pts, picture.dts = stream, 0, 0
+            file.mux(picture)
+        for packet in packets:
+            packet.stream = copies[packet.stream.index]
+            file.mux(packet)
+    return path
+
+
+def timecoded(path) -> Path:
+    """QuickTime with a timecode track."""
+    with av.open(str(path), "w") as file:
+        video = _video(file, Picture(frames=8))
+        video.metadata["timecode"] = "01:00:00:00"
+        _draw(file, video, Picture(frames=8))
+    return Path(path)
 
 
 def sound_only(path) -> Path:

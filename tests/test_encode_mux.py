@@ -285,6 +285,46 @@ def test_two_pictures_and_subtitles_of_a_real_file(tmp_path, shared):
     assert payloads(source) == payloads(tmp_path / "out.mp4")
 
 
+@pytest.mark.parametrize(
+    "suffixes", [(".mkv", ".mkv"), (".mp4", ".mp4"), (".mkv", ".mp4"), (".mp4", ".mkv")]
+)
+def test_a_cover_picture_stays_one(tmp_path, suffixes):
+    source, output = media.covered(tmp_path / f"in{suffixes[0]}"), tmp_path / f"out{suffixes[1]}"
+    info, frames, done, redone = redo(source, output)
+    assert mux.unsupported(info, suffixes[1]) == []
+    assert len(redone) == len(frames)
+    covers = []
+    for path in (source, output):
+        with av.open(str(path)) as file:
+            covers.append([bytes(p) for p in file.demux(file.streams[2]) if p.size])
+            assert file.streams[2].disposition == av.stream.Disposition.attached_pic
+    assert covers[0] == covers[1]
+    assert [s.type for s in done.streams] == [s.type for s in info.streams]
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_a_timecode_stays(tmp_path, suffix):
+    source, output = media.timecoded(tmp_path / "in.mov"), tmp_path / f"out{suffix}"
+    info, *_ = redo(source, output)
+    assert mux.unsupported(info, suffix) == []
+    with av.open(str(output)) as file:
+        tags = {key.lower(): value for key, value in file.streams[0].metadata.items()}
+        assert tags["timecode"] == "01:00:00:00"
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_broadcast_clock_begins_at_nothing(tmp_path, suffix):
+    """MPEG-TS counts from anywhere: sound and picture move together."""
+    picture = media.Picture(start=3.0)
+    source = media.film(tmp_path / "in.ts", picture, sounds=1)
+    info, frames, done, redone = redo(source, tmp_path / f"out{suffix}")
+    shift = seconds(done, redone) - seconds(info, frames)
+    np.testing.assert_allclose(shift, -info.start, atol=6e-4)
+    before, after = payloads(source), payloads(tmp_path / f"out{suffix}")
+    gaps = [b[0] - a[0] for a, b in zip(before[0], after[0], strict=True)]
+    np.testing.assert_allclose(gaps, -info.start, atol=1.1e-3)
+
+
 def test_wrong_counts_are_refused(tmp_path):
     info, frames = read(media.odd(tmp_path / "in.mkv"))
     encoding = encode.choose(info, ".mkv", codec="ffv1")

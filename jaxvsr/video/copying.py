@@ -16,8 +16,8 @@ STATISTICS = ("BPS", "NUMBER_OF_", "DURATION", "_STATISTICS_")
 
 def metadata(tags: dict, *, encoded: bool = False) -> dict:
     """The tags to keep; of a video that was `encoded` anew, none that tells of the old bytes."""
-    gone = OWN | ({"rotate", "ENCODER", "vendor_id"} if encoded else set())
-    kept = {key: value for key, value in tags.items() if key not in gone}
+    gone = OWN | ({"rotate", "vendor_id"} if encoded else set())
+    kept = {key: value for key, value in tags.items() if key not in gone and key != "ENCODER"}
     return {k: v for k, v in kept.items() if not (encoded and k.startswith(STATISTICS))}
 
 
@@ -39,6 +39,8 @@ def add(target, stream):
     """
     if stream.codec_context is None and stream.type not in ("data", "attachment"):
         raise ValueError(f"no codec is known for stream {stream.index}")
+    if stream.disposition & Disposition.attached_pic and target.format.name == "matroska":
+        return _cover(target, stream)
     opaque = {} if stream.codec_context is None else {"opaque": True}
     copy = target.add_stream_from_template(stream, **opaque)
     copy.metadata.update(metadata(stream.metadata))
@@ -51,13 +53,28 @@ def add(target, stream):
     return copy
 
 
+def is_timecode(stream) -> bool:
+    """Whether a stream only repeats a `timecode` tag, from which muxers write it themselves."""
+    return stream.type == "data" and "timecode" in stream.metadata
+
+
+def _cover(target, stream):
+    """A cover picture as an attachment, which is what Matroska has for it."""
+    with av.open(stream.container.name) as source:
+        data = next(bytes(p) for p in source.demux(source.streams[stream.index]) if p.size)
+    kind = "png" if stream.codec_context.name == "png" else "jpeg"
+    name = stream.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+    return target.add_attachment(name, f"image/{kind}", data)
+
+
 def packets(source, copies: dict, origin: Fraction, last: float | None) -> Iterator[av.Packet]:
     """Packets of the copied streams, ready for the muxer.
 
     Times move by `origin` seconds. When that is not 0 or `last` is given, packets outside of
     [origin, last) are left out; subtitles that reach into the span are shortened to it.
     """
-    wanted = [s for s in source.streams if s.index in copies and s.type != "attachment"]
+    held = {index for index, copy in copies.items() if copy.type == "attachment"}
+    wanted = [s for s in source.streams if s.index in copies.keys() - held]
     if not wanted:
         return
     lasts, started = {}, set()

@@ -23,7 +23,7 @@ DEEPER = tuple(f"{name}12le" for name in YUV)
 FORMATS = {  # encoder: the planar formats it takes
     "libx264": (*YUV, *DEEP),
     "libx265": (*YUV, *DEEP, *DEEPER, "gbrp", "gbrp10le", "gbrp12le", "gray", "gray10le"),
-    "libvpx-vp9": (*YUV, "gbrp"),
+    "libvpx-vp9": YUV,
     "libsvtav1": ("yuv420p", "yuv420p10le"),
     "ffv1": (*YUV, *DEEP, *DEEPER, "gbrp10le", "gbrp12le", "gbrp16le", "gray", "gray10le"),
     "prores_ks": ("yuv422p10le", "yuv444p10le"),

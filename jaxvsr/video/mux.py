@@ -101,6 +101,8 @@ def _describe(stream: StreamInfo) -> str:
 
 def _fits(source, stream: StreamInfo, suffix: str) -> bool:
     """Whether a header with this stream can be written, found out by writing one to memory."""
+    if copying.is_timecode(source.streams[stream.index]):
+        return suffix != ".webm"
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as target:
             stub = target.add_stream(STUB.get(suffix, "libx264"), rate=25)
@@ -124,18 +126,27 @@ def _outline(source, info: VideoInfo, first, output: Path, origin):
     suffix = output.suffix.lower()
     metadata = copying.metadata(source.metadata)
     options = {"avoid_negative_ts": "disabled"} if suffix in (".mkv", ".webm") else {}
-    if suffix in (".mp4", ".mov") and not metadata.keys() <= MP4_KEYS:
+    free = {key.lower() for key in metadata} - MP4_KEYS
+    if suffix in (".mp4", ".mov") and free and not _has_cover(source):  # it is one or the other
         options["movflags"] = "+use_metadata_tags"
     target = av.open(str(output), "w", format=FORMATS[suffix], container_options=options)
     target.metadata.update(metadata)
     target.set_chapters(copying.chapters(source, origin))
-    copied, copies = {stream.index for stream in info.streams}, {}
+    copied, copies, timecode = {stream.index for stream in info.streams}, {}, None
     for stream in source.streams:
         if stream.index == info.stream_index:
             video = _video(target, first, stream, info, suffix)
+        elif copying.is_timecode(stream):
+            timecode = stream.metadata["timecode"]
         elif stream.index in copied and _fits(source, _brief(stream), suffix):
             copies[stream.index] = copying.add(target, stream)
+    if timecode:
+        video.metadata.setdefault("timecode", timecode)
     return target, video, copies
+
+
+def _has_cover(source) -> bool:
+    return any(s.disposition & av.stream.Disposition.attached_pic for s in source.streams)
 
 
 def _brief(stream) -> StreamInfo:
