@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+THIN = 16  # channels a group below which zeros are cheaper than separate convolutions
 PHASES = 16  # more phases than this are cheaper as one gather a tap
 
 
@@ -164,6 +165,12 @@ def dense(x, kernel, groups: int = 1):
 
 
 def _grouped(x, kernel, groups: int):
+    """Separate convolutions; of thin groups, whose set-up would cost more, one dense one."""
+    if kernel.shape[2] < THIN:
+        diagonal = jnp.eye(groups, dtype=kernel.dtype)[:, None, :, None]
+        height, width, into, _ = kernel.shape
+        blocks = kernel.reshape(height, width, 1, into, groups, -1) * diagonal
+        return dense(x, blocks.reshape(height, width, groups * into, -1))
     parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
     return jnp.concatenate([dense(part, k) for part, k in parts], -1)
 
