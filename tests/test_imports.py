@@ -21,7 +21,7 @@ LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer a
     {"models", "losses", "metrics"},
     {"weights", "compress", "checkpoint", "degrade", "preview", "sequence"},
     {"engine"},
-    {"network", "film", "data", "train", "export"},
+    {"network", "plan", "film", "data", "train", "export"},
     {"enhance"},
     {"", "__main__"},
 )

@@ -103,7 +103,7 @@ def make_input(source: Path, truth: Path, frames: int, crf: int) -> list[np.ndar
     kept, (height, width) = [], SIZE
     sound = tone(0, frames / FPS, RATE)
     half = Film(source, height // 2, width // 2, sound, crf=crf, preset="veryfast")
-    whole = Film(truth, height, width, sound, crf=4, preset="ultrafast")
+    whole = Film(truth, height, width, sound, crf=10, preset="veryfast")
     with half, whole:
         for i, frame in enumerate(scene(0, frames, height, width)):
             whole.add(frame)
