@@ -50,6 +50,14 @@ def test_bytes_and_floats_agree(net):
     np.testing.assert_allclose(net(x), expected, atol=1)
 
 
+def test_compiled_once_a_shape():
+    net = Network(toys.still())
+    for x in (frames(), frames(), frames(1), frames()):
+        net(x)
+    (engine,) = net._engines.values()
+    assert engine._whole._cache_size() == 2  # for two frames, and for one
+
+
 def test_network_can_be_part_of_a_jitted_program(net):
     x = jnp.asarray(frames())
     np.testing.assert_allclose(jax.jit(net)(x), net(x), atol=1e-6)
