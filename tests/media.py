@@ -104,6 +104,7 @@ def _draw(file, stream, picture: Picture) -> None:
         rgb = drawing(i, picture.width, picture.height)
         frame = av.VideoFrame.from_ndarray(rgb).reformat(
             format=picture.pix_fmt,
+            threads=1,
             dst_colorspace=SWSCALE.get(int(context.colorspace), 5),
             dst_color_range=2 if context.color_range == 2 else 1,
         )
@@ -216,9 +217,9 @@ def truncated(path, part: float = 0.6) -> Path:
     return path
 
 
-def corrupt(path, seed: int = 0) -> Path:
+def corrupt(path, seed: int = 0, **more) -> Path:
     """A stretch in the middle of the file is overwritten with noise."""
-    path = film(path, Picture(frames=50, options={"g": "10"}))
+    path = film(path, Picture(frames=50, options={"g": "10"}), **more)
     data = bytearray(path.read_bytes())
     middle, length = len(data) // 2, len(data) // 20
     data[middle : middle + length] = np.random.default_rng(seed).bytes(length)

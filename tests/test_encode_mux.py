@@ -325,6 +325,30 @@ def test_a_broadcast_clock_begins_at_nothing(tmp_path, suffix):
     np.testing.assert_allclose(gaps, -info.start, atol=1.1e-3)
 
 
+@pytest.mark.parametrize("suffixes", [(".ts", ".mp4"), (".mkv", ".mkv"), (".mp4", ".mp4")])
+def test_a_damaged_source_gives_what_it_has(tmp_path, suffixes):
+    source = media.corrupt(tmp_path / f"in{suffixes[0]}", sounds=2)
+    _, frames, _, redone = redo(source, tmp_path / f"out{suffixes[1]}")
+    assert len(redone) == len(frames) > 10
+    assert len(payloads(tmp_path / f"out{suffixes[1]}")) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
+def test_very_short_segments(tmp_path, codec, count):
+    info, frames = sample("yuv420p")
+    encoding = encode.choose(info, ".mkv", codec=codec)
+    parts = [tmp_path / f"{i}.mkv" for i in range(3)]
+    for part in parts:
+        write(part, encoding, frames[:count], info, info.colour)
+    source = media.film(tmp_path / "in.mkv")
+    times = [(40 * i, 40) for i in range(3 * count)]
+    real = read(source)[0]
+    mux.assemble(parts, times, real, tmp_path / "out.mp4")
+    done, redone = read(tmp_path / "out.mp4")
+    np.testing.assert_allclose(seconds(done, redone), 0.04 * np.arange(3 * count), atol=1e-9)
+
+
 def test_wrong_counts_are_refused(tmp_path):
     info, frames = read(media.odd(tmp_path / "in.mkv"))
     encoding = encode.choose(info, ".mkv", codec="ffv1")

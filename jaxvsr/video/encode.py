@@ -42,6 +42,7 @@ NAMES |= {"h265": "libx265", "x265": "libx265", "vp9": "libvpx-vp9", "av1": "lib
 NAMES |= {"svtav1": "libsvtav1", "prores": "prores_ks", "raw": "rawvideo"}
 CRF = {"libx264": 16, "libx265": 18, "libvpx-vp9": 24, "libsvtav1": 26}
 PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8", "libvpx-vp9": "4"}
+DEEPEST = 64  # frames; no encoder reorders by more
 SLICED = 256  # pixels a side below which FFV1 chooses its slices itself
 THREADS = {"libx265": 1, "ffv1": 4}  # the others take two; pinned, for equal bytes on every run
 
@@ -112,7 +113,7 @@ class SegmentWriter:
 
     def __init__(self, path, encoding: Encoding, width, height, fps, sar, colour, hdr=None):
         quiet()
-        self._path, self._encoding, self._count = path, encoding, 0
+        self._path, self._encoding, self._count, self._packets = path, encoding, 0, 0
         codec = "ffv1" if encoding.codec == "rawvideo" else encoding.codec
         with failing(path):
             self._file = av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"})
@@ -156,6 +157,9 @@ class SegmentWriter:
         for packet in packets:
             packet.time_base = Fraction(1, 1000)
             packet.duration = 1
+            # Matroska stores no decoding times, and x265 gives wrong ones for very short films.
+            packet.dts = self._packets - DEEPEST
+            self._packets += 1
             self._file.mux(packet)
 
 

@@ -26,8 +26,10 @@ MP4_KEYS |= {"copyright", "grouping", "lyrics", "description", "synopsis", "show
 MP4_KEYS |= {"network", "keywords", "track", "disc", "compilation", "media_type", "creation_time"}
 
 
-def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=None) -> None:
-    """Writes `output`, its format told by its suffix.
+def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=None) -> int:
+    """Writes `output`, its format told by its suffix; returns how many copied packets were lost.
+
+    Those are sound or subtitles so damaged in the source that the format has no place for them.
 
     `segments` are files by `SegmentWriter` in order; `times` holds (pts, duration) of each of
     their frames in `info.time_base`. With `start` or `duration`, seconds from the beginning of the
@@ -38,7 +40,7 @@ def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=N
     if output.suffix.lower() == ".y4m":
         with failing(output):
             rawvideo.write_y4m(segments, info, output)
-        return
+        return 0
     origin = _origin(info, start)
     last = None if duration is None else info.start + (start or 0.0) + duration
     ordinals = [_ordinals(path) for path in segments]
@@ -53,11 +55,21 @@ def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=N
             target.start_encoding()
             pictures = _pictures(segments, ordinals, times, info, video, origin)
             rest = copying.packets(source, copies, origin, last if start or duration else None)
-            for packet in _interleaved(pictures, rest):
-                target.mux(packet)
-    if _needs_aspect(info, output.suffix.lower()):
-        with failing(output):
+            lost = sum(not _mux(target, p, video) for p in _interleaved(pictures, rest))
+        if _needs_aspect(info, output.suffix.lower()):
             matroska.set_aspect(output, info.sar)
+    return lost
+
+
+def _mux(target, packet, video) -> bool:
+    """Whether the packet was written; one of the picture has to be."""
+    try:
+        target.mux(packet)
+    except (av.InvalidDataError, av.ArgumentError):
+        if packet.stream is video:
+            raise
+        return False
+    return True
 
 
 def unsupported(info: VideoInfo, suffix: str, encoding=None) -> list[str]:

@@ -112,7 +112,9 @@ def planes_of(
     """
     if frame.format.name != pix_fmt:
         same = "JPEG" if int(frame.color_range) == FULL else "MPEG"
-        frame = frame.reformat(format=pix_fmt, src_color_range=same, dst_color_range=same)
+        # One thread: swscale's slices have been seen to leave lines of chroma unwritten.
+        span = {"src_color_range": same, "dst_color_range": same}
+        frame = frame.reformat(format=pix_fmt, threads=1, **span)
     kind, bits, _ = facts(pix_fmt)
     arrays = [_view(plane, bits) for plane in list(frame.planes)[: 1 if kind == "gray" else 3]]
     if kind == "rgb":
