@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -54,10 +55,12 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
             _announce(progress, plan, done, lost, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
-                _deliver(journal, plan, output, settings)
+                lame = _deliver(journal, plan, output, settings)
             frames = len(journal.times)
             journal.remove()
             damaged = reader.damaged
+    if lame:
+        progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if damaged:
         progress.notice(f"{damaged} frames of the input are damaged; what was left is enhanced")
     facts = progress.facts()
@@ -268,16 +271,22 @@ class Sink:
             self.writer = None
 
 
-def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> None:
-    """Joins the segments with the source's other streams and renames the whole into place."""
+def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> int:
+    """Joins the segments with the source's other streams and renames the whole into place.
+
+    Returns how many packets of the other streams were too damaged to be copied.
+    """
     segments = [segment.path for segment in journal.segments]
     if plan.encoding is None:
         publish(segments, output)
-        return
+        return 0
     draft = journal.folder / f"joined{output.suffix}"
     span = {"start": settings.start, "duration": settings.duration}
-    mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
+    lame = mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
     try:
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
         draft.replace(output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
+    return lame

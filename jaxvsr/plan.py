@@ -45,19 +45,11 @@ def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
         choice = {k: getattr(settings, k) for k in ("codec", "crf", "preset", "pix_fmt")}
         encoding = encode.choose(info, output.suffix, **choice)
         target = encode.colour_of(encoding, info.colour)
-    sar = info.sar if _holds_sar(encoding, output) else Fraction(1)
+    sar = info.sar if encoding else Fraction(1)  # pictures cannot tell that pixels are not square
     shape = (info.height, round(info.width * info.sar / sar))
     size = result_size(*shape, net.spec.scale, settings, target.subsampling)
     batch = 1 if net.spec.recurrent else settings.batch or 1
     return Plan(info, size, encoding, target, sar, batch, -(-SEGMENT // batch) * batch)
-
-
-def _holds_sar(encoding, output: Path) -> bool:
-    """Whether the output can say that its pixels are not square; if not, they are made so."""
-    if encoding is None:
-        return False
-    in_the_stream = encoding.codec in ("libx264", "libx265")
-    return in_the_stream or output.suffix.lower() in (".mp4", ".mov", ".y4m")
 
 
 def result_size(height, width, scale, settings: Settings, subsampling=(1, 1)) -> tuple[int, int]:
