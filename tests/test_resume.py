@@ -102,8 +102,9 @@ def test_networks_in_time_never_look_across_a_cut(whole, source):
     np.testing.assert_allclose(got, near, atol=1.5)
 
 
-def test_killed_process_resumes(source, tmp_path):
-    """kill -9 in the middle of encoding, through the command line; then the same command."""
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_killed_process_resumes(sent, source, tmp_path):
+    """kill -9 (or Ctrl-C) in the middle, through the command line; then the same command."""
     output = tmp_path / "out.mkv"
     code = (
         "import sys, jaxvsr.film as f, jaxvsr.plan as p; p.SEGMENT = 16\n"
@@ -116,14 +117,20 @@ def test_killed_process_resumes(source, tmp_path):
     args = ["enhance", str(source), str(output), "--model", "bicubic", "--codec", "ffv1", "--json"]
     command = [sys.executable, "-c", code]
     env = {**os.environ, "PYTHONPATH": str(Path(film.__file__).parent.parent)}
-    victim = subprocess.Popen([*command, "slow", *args], env=env, stdout=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    victim = subprocess.Popen([*command, "slow", *args], env=env, **quiet)
     record = tmp_path / "out.mkv.part" / "segment-000001.json"
     for _ in range(600):
         if record.exists():
             break
         time.sleep(0.1)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim.send_signal(sent)
+    _, said = victim.communicate()
+    if sent == signal.SIGKILL:
+        assert victim.returncode == -sent
+    else:
+        assert victim.returncode == 130
+        assert "frames are safe" in said and "same command" in said and said.count("\n") == 1
     assert record.exists() and not output.exists()
     done = subprocess.run([*command, "fast", *args], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
