@@ -28,8 +28,8 @@ def test_the_table_takes_seconds_at_most():
         (ESPCN(scale=3, widths=(8, 6)), (25 * 3 * 8 + 9 * 8 * 6 + 9 * 6 * 27) / 9),
         (SRVGGNetCompact(scale=2, features=8, convs=3), 9 * (3 * 8 + 3 * 64 + 8 * 12) / 4),
         (
-            SRResNet(scale=2, features=8, blocks=2, groups=4),
-            (81 * 3 * 8 + 5 * 9 * 8 * 2 + 9 * 8 * 32) / 4 + 81 * 8 * 3,
+            SRResNet(scale=2, features=64, blocks=2, groups=4),
+            (81 * 3 * 64 + 5 * 9 * 64 * 16 + 9 * 64 * 256) / 4 + 81 * 64 * 3,
         ),
     ],
 )

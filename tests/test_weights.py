@@ -381,3 +381,16 @@ def test_metadata_that_does_not_fit_is_refused(tmp_path, change, message):
 def test_classical_filters_load_by_name_and_have_no_parameters(name):
     loaded = weights.load(name)
     assert loaded.params == {} and loaded.spec.any_scale
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types_of_number_become_float32(tmp_path, dtype):
+    from safetensors.torch import save_file
+
+    state = {k: v.to(dtype) for k, v in torch_nets.Compact().state_dict().items()}
+    save_file(state, tmp_path / "net.safetensors")
+    torch.save(state, tmp_path / "net.pth")
+    for suffix in ("safetensors", "pth"):
+        params = weights.load(tmp_path / f"net.{suffix}").params
+        assert params["body_0"]["kernel"].dtype == np.float32
+        np.testing.assert_array_equal(params["body_1"]["weight"], state["body.1.weight"].float())

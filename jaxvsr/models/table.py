@@ -43,7 +43,8 @@ def cost(module: nn.Module) -> tuple[int, float]:
     """How many numbers are learned, and the floating-point operations per output pixel.
 
     Multiplications and additions of convolutions and matrix products count; everything else
-    (activations, sums, resampling) is left out, as papers do.
+    (activations, sums, resampling) is left out, as papers do. Thin groups that run on this
+    device as one dense convolution (see `ops.conv`) count as what runs.
     """
     side = 16 * getattr(module, "multiple", 1)
     frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
