@@ -1,9 +1,12 @@
-"""Before JAX starts: a compilation cache and four CPU devices. After: the shared data."""
+"""Before JAX starts: a compilation cache, four CPU devices, checked signatures. Then: data."""
 
 import os
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
+from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parent.parent
 
@@ -12,6 +15,14 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FOUR_DEVICES}".strip()
+
+# Signatures are checked while the tests run. An int may stand for a float, numpy for JAX.
+# `metrics` is left out: its own error for shapes that differ is tested.
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+jaxtyping.Array = jaxtyping.Array | np.ndarray
+PARTS = {path.relative_to(ROOT).parts[1] for path in ROOT.glob("jaxvsr/**/*.py")} - {"metrics"}
+STRICT = [f"jaxvsr.{part.removesuffix('.py')}" for part in sorted(PARTS)]
+jaxtyping.install_import_hook(STRICT, "conftest.checked")
 
 
 @pytest.fixture(scope="session")
