@@ -41,6 +41,7 @@ VIDEOS = {  # lines to which a training video is reduced; those not named here a
 HELD_OUT = {"drone_coast_480p": 360, "gopro_max_walk_480p": 360}
 STILLS = ("cid22", "clic2025", "photo")
 EVERY = 12  # one still in so many is held out
+SOFT = 0.1  # of the stills are enlarged: real video is seldom sharp to the pixel
 SIDE, FRAMES = 256, 8  # a training clip, before it is spoiled
 MIX = (0.56, 0.28, 0.07, 0.09)  # stills, videos, drawn shapes and text, made-up films
 
@@ -107,7 +108,7 @@ def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) ->
     step = jax.jit(train.make_step(forward_of(net), tx), donate_argnums=0)
     begun = saved = time.monotonic()
     shown, losses, metrics = int(state.step), [], {}
-    for i in range(int(state.step), config.steps):
+    for i in range(shown, config.steps):
         state, metrics = step(state, known.batch(i, config.batch, config.patch, config.seed))
         losses.append(metrics["loss"])
         if len(losses) == 100:
@@ -160,10 +161,13 @@ def clips(rng, count: int, held_out: bool) -> Iterator[np.ndarray]:
 def moving_stills(rng, held_out: bool) -> Iterator[np.ndarray]:
     """Stills in random order, for ever; three clips from a large one."""
     paths = [p for folder in STILLS for p in sorted((DATA / "train" / folder).iterdir())]
-    paths = [p for i, p in enumerate(paths) if (i % EVERY == 0) == held_out]
+    pictures = [p for p in paths if p.suffix in (".jpg", ".png", ".webp")]
+    paths = [p for i, p in enumerate(pictures) if (i % EVERY == 0) == held_out]
     while True:
         for i in rng.permutation(len(paths)):
             still = crops.read_still(paths[i], int(rng.choice([900, 1300, 4000])))
+            if rng.random() < SOFT:
+                still = crops.enlarged(still, rng.uniform(1.2, 1.8))
             for _ in range(3 if max(still.shape) > 600 else 1):
                 move = crops.pan if rng.random() < 0.6 else crops.turn
                 yield move(still, FRAMES, SIDE, rng)

@@ -85,6 +85,15 @@ def code(clip: np.ndarray, recipe: Recipe) -> np.ndarray:
     return quantise(to_rgb(tuple(planes), colour))
 
 
+def subsampled(clip: np.ndarray, matrix: str = "bt709") -> np.ndarray:
+    """What an uncompressed 4:2:0 video of the clip holds: colour at half the size.
+
+    That is the best that an enhanced 4:2:0 video can show, so it is what training calls true.
+    """
+    colour = COLOURS[matrix]
+    return quantise(to_rgb(from_rgb(clip.astype(np.float32) / 255, colour), colour))
+
+
 def quantise(rgb) -> np.ndarray:
     """RGB in [0, 1], clipped and rounded to uint8."""
     return np.round(np.clip(np.asarray(rgb), 0, 1) * 255).astype(np.uint8)

@@ -28,6 +28,8 @@ def pairs():
 def test_pairs_show_the_same_place(pairs):
     assert pairs.lr.shape == (18, 16, 16, 3) and pairs.hr.shape == (18, 32, 32, 3)
     np.testing.assert_array_equal(pairs.lr, pairs.hr[:, ::2, ::2])
+    grey = [np.ptp(x.astype(int), axis=-1).mean() for x in (pairs.hr, clip(0))]
+    assert grey[0] < grey[1]  # noise in colour is what 4:2:0 loses
 
 
 def test_a_batch_is_a_function_of_its_number(pairs):

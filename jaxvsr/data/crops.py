@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxvsr.data import synthetic
 from jaxvsr.data.synthetic import cut_at
-from jaxvsr.degrade import Recipe, quantise, shrink
+from jaxvsr.degrade import Recipe, quantise, shrink, subsampled
 from jaxvsr.video.colour import to_rgb
 from jaxvsr.video.reader import VideoReader
 
@@ -50,12 +50,14 @@ class Pairs:
 def pairs(clips: Iterable[np.ndarray], rng, draw, *, side: int = 64, count: int = 6) -> Pairs:
     """`count` aligned crops of `side` LR pixels from each clip, each clip spoiled by `draw(rng)`.
 
+    A clip is first reduced to what 4:2:0 video holds; its sides must be even.
     Half of the crops come from the last third of a clip: most frames of real video lie deep in a
     group of pictures.
     """
     lr, hr = [], []
     for clip in clips:
         recipe: Recipe = draw(rng)
+        clip = subsampled(clip)
         small, r = recipe(clip), recipe.factor
         for k in range(count):
             t = rng.integers(len(clip) * 2 // 3 if k % 2 else 0, len(clip))
@@ -71,6 +73,12 @@ def read_still(path: Path, longest: int = 0) -> np.ndarray:
     if longest and max(image.size) > longest:
         image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return np.asarray(image)
+
+
+def enlarged(still: np.ndarray, factor: float) -> np.ndarray:
+    """The still `factor` times larger (bicubic): as soft as much real video is."""
+    size = [round(side * factor) for side in still.shape[1::-1]]
+    return np.asarray(Image.fromarray(still).resize(size, Image.Resampling.BICUBIC))
 
 
 def pan(still: np.ndarray, frames: int, side: int, rng) -> np.ndarray:
