@@ -42,7 +42,7 @@ class Args:
     """What `python -m jaxvsr enhance --model` takes."""
     crf: int = 30
     """How hard x264 compresses the rendered film: more is worse."""
-    seconds: float = 6
+    seconds: float = 5
     """Length of the rendered film."""
     folder: Path = Path("demo")
     """Where results go."""
