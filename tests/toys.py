@@ -5,10 +5,10 @@ from dataclasses import replace
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxvsr.weights import Loaded
 
 from jaxvsr import ops
 from jaxvsr.models import Spec
+from jaxvsr.weights import Loaded
 
 
 class Still(nn.Module):
