@@ -284,7 +284,7 @@ def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> 
     span = {"start": settings.start, "duration": settings.duration}
     lame = mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
     try:
-        with draft.open("rb") as file:
+        with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(output)
     except OSError as error:

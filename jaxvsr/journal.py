@@ -4,16 +4,20 @@ A segment counts once its record (a small JSON file) has been renamed into place
 frames were written and synced. Everything else in the folder is debris of an interrupted run.
 """
 
-import fcntl
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from jaxvsr.errors import OutputError
+
+fcntl = None
+with suppress(ImportError):  # Windows has no such locks, and goes without
+    import fcntl
 
 FORMAT = 1  # of the records; another number is another run
 
@@ -53,6 +57,8 @@ class Journal:
         self._clear_debris()
 
     def _take_lock(self):
+        if fcntl is None:
+            return
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -114,7 +120,7 @@ class Journal:
                 np.savez(file, *state)
                 _sync(file)
         if path.is_file():
-            with path.open("rb") as file:
+            with path.open("rb+") as file:
                 os.fsync(file.fileno())
         size = path.stat().st_size if path.is_file() else 0
         _write(self._record(index), {"bytes": size, "times": times})

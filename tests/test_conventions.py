@@ -86,6 +86,6 @@ def test_every_network_states_its_facts():
     from jaxvsr.models import MODELS
 
     for name, spec in MODELS.items():
-        assert spec.module.__doc__ and (spec.paper or spec.any_scale), name
+        assert spec.module.__doc__ and spec.paper, name
         assert spec.scale > 0 and spec.multiple >= 1 and spec.radius >= 0 and spec.reach >= 0, name
         assert "scale" in {field.name for field in dataclasses.fields(spec.module)}, name

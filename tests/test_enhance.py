@@ -277,3 +277,28 @@ def test_library_takes_frames_and_paths(tmp_path):
 def test_unknown_setting_is_named():
     with pytest.raises(jaxvsr.JaxvsrError, match="no setting crt"):
         jaxvsr.enhance(np.zeros((1, 4, 4, 3), np.uint8), model="bicubic", crt=3)
+
+
+@pytest.mark.parametrize("more", [{"batch": 4}, {"tile": 16}, {"batch": 3, "tile": 24}])
+def test_batches_and_tiles_change_nothing(more, tmp_path):
+    source = media.film(tmp_path / "in.mkv")  # 25 frames: the last batch is not full
+    outputs = []
+    for name, options in (("a.mkv", {}), ("b.mkv", more)):
+        settings = Settings(codec="ffv1", **options)
+        enhance_film(toys.still(), source, tmp_path / name, settings, "none")
+        outputs.append([planes for _, planes in planes_of(tmp_path / name)[0]])
+    assert len(outputs[0]) == len(outputs[1]) == 25
+    for a, b in zip(*outputs, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert np.abs(x.astype(int) - y).max() <= 1  # 1e-5 may tip a rounding
+            assert (x != y).mean() < 1e-3
+
+
+def test_models_are_listed_with_their_facts(capsys):
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows.keys() == jaxvsr.MODELS.keys()
+    assert rows["esrgan"]["parameters"] == 16_697_987 and rows["srvgg"]["parameters"] == 621_424
+    assert main(["models"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 1 + len(rows) and "flops" in table[0] and "paper" in table[0]

@@ -40,6 +40,7 @@ def reach_of(module: nn.Module) -> int:
 SR_UNET = "doi:10.1145/3474085.3475683"
 
 KEYS = "doi:10.1109/TASSP.1981.1163711"
+DUCHON = "doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"
 
 MODELS = {
     "sr_unet": Spec(SRUNet, scale=2, multiple=8, reach=SRUNet().reach, paper=SR_UNET),
@@ -48,8 +49,6 @@ MODELS = {
     "srvgg": Spec(SRVGGNetCompact, scale=4, reach=18, paper="arXiv:2107.10833"),
     "espcn": Spec(ESPCN, scale=2, reach=ESPCN().reach, paper="arXiv:1609.05158"),
     "srresnet": Spec(SRResNet, scale=4, reach=SRResNet().reach, paper="arXiv:1609.04802"),
-    "bicubic": Spec(
-        Bicubic, scale=2, reach=2, any_scale=True, paper="doi:10.1109/TASSP.1981.1163711"
-    ),
-    "lanczos": Spec(Lanczos, scale=2, reach=3, any_scale=True),
+    "bicubic": Spec(Bicubic, scale=2, reach=2, any_scale=True, paper=KEYS),
+    "lanczos": Spec(Lanczos, scale=2, reach=3, any_scale=True, paper=DUCHON),
 }
