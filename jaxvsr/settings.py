@@ -15,7 +15,7 @@ class Settings:
     """Wanted height in pixels, instead of --scale."""
     codec: str | None = None
     """Video encoder: libx264, libx265, libvpx-vp9, libsvtav1, ffv1, prores_ks."""
-    crf: int | None = None
+    crf: float | None = None
     """Quality of the encoder: lower is better and larger."""
     preset: str | None = None
     """Speed of the encoder: slower is smaller."""
