@@ -24,7 +24,7 @@ from jaxvsr.data import crops
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
 
 DATA = Path(os.environ.get("JAXVSR_DATA", Path(__file__).parents[2] / "shared/data"))
-VIDEOS = {  # lines to which a training video is reduced; those not named here are held out
+VIDEOS = {  # lines to which a training video may be reduced; those not named here are held out
     "bamboo_foliage_540p": 400,
     "bedroom_540p": 400,
     "blocks_720p": 480,
@@ -41,7 +41,11 @@ VIDEOS = {  # lines to which a training video is reduced; those not named here a
 HELD_OUT = {"drone_coast_480p": 360, "gopro_max_walk_480p": 360}
 STILLS = ("cid22", "clic2025", "photo")
 EVERY = 12  # one still in so many is held out
+NATIVE = 0.4  # of the videos keep their size, with the faint colour that coding left them
 SOFT = 0.1  # of the stills are enlarged: real video is seldom sharp to the pixel
+COLOUR = 0.5  # share of the colour correction that ships; best on held-out videos at full size
+LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
+LINES = 4320  # more than any video here has
 SIDE, FRAMES = 256, 8  # a training clip, before it is spoiled
 MIX = (0.56, 0.28, 0.07, 0.09)  # stills, videos, drawn shapes and text, made-up films
 
@@ -55,7 +59,7 @@ class Config:
     """Two steps of a tiny network on drawn scenes."""
     run: Path = Path("runs/sr_unet_light_x2")
     """Folder of crops, checkpoint and result; a run found there is resumed."""
-    steps: int = 12_000
+    steps: int = 12_100
     rate: float = 5e-4
     batch: int = 16
     patch: int = 48
@@ -127,7 +131,23 @@ def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) ->
 def package(config: Config, net: SRUNet, state: train.TrainState) -> None:
     """Writes the averaged weights as `jaxvsr.weights.load` reads them."""
     path = config.run / "sr_unet_light_x2.safetensors"
-    weights.save(path, state.average, weights.metadata_of(net.clone(clip=True)))
+    params = calmed(state.average, COLOUR)
+    weights.save(path, params, weights.metadata_of(net.clone(clip=True)))
+
+
+def calmed(params, share: float):
+    """The same network whose residual keeps its luma and this share of its colour.
+
+    The last layer is linear, so this is another last layer.
+    """
+    change = share * np.eye(3) + (1 - share) * np.outer(LUMA, np.ones(3))
+    last = {}
+    for name, value in params["conv_last"].items():
+        value = np.asarray(value)
+        channels = value.reshape(*value.shape[:-1], 3, -1)
+        mixed = np.einsum("...cr,cd->...dr", channels, change)
+        last[name] = mixed.reshape(value.shape).astype(np.float32)
+    return {**params, "conv_last": last}
 
 
 def validate(net: SRUNet, params, unseen: crops.Pairs, count: int = 192) -> str:
@@ -179,6 +199,7 @@ def films(rng, held_out: bool) -> Iterator[np.ndarray]:
         for name, lines in (HELD_OUT if held_out else VIDEOS).items():
             path = next((DATA / "train/video").glob(name + ".*"))
             start = int(rng.integers(FRAMES))
+            lines = lines if rng.random() > NATIVE else LINES
             for i, clip in enumerate(crops.windows(path, FRAMES, SIDE, lines, rng, start)):
                 if i % 2 == 0:
                     yield clip

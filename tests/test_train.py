@@ -102,5 +102,19 @@ def test_folding_inside_the_step_leaves_value_and_gradient():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), ga, gb)
 
 
+def test_calming_colour_leaves_luma():
+    params = jax.tree.map(lambda p: p + 0.05, experiment.untrained(TINY, 0))
+    noise = 0.1 * jax.random.normal(jax.random.key(2), params["conv_last"]["kernel"].shape)
+    params["conv_last"]["kernel"] += noise
+    lr = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
+    base = TINY.apply({"params": jax.tree.map(jnp.zeros_like, params)}, lr)
+    full, half = (
+        TINY.apply({"params": experiment.calmed(params, share)}, lr) - base for share in (1, 0.5)
+    )
+    np.testing.assert_allclose(full, TINY.apply({"params": params}, lr) - base, atol=1e-5)
+    grey = (full * jnp.array(experiment.LUMA)).sum(-1, keepdims=True)
+    np.testing.assert_allclose(half, (full + grey) / 2, atol=1e-5)
+
+
 def test_smoke():
     assert np.isfinite(experiment.main(experiment.Config(smoke=True))["loss"])
