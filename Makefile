@@ -34,7 +34,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-bench: $(VENV)/.base
+bench: $(VENV)/.test
 	$(BIN)/python -m tools.bench_enhance
 
 clean:
