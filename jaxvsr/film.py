@@ -62,7 +62,7 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if damaged:
-        progress.notice(f"{damaged} frames of the input are damaged; what was left is enhanced")
+        progress.notice(f"{damaged} frames of the input are damaged or missing; the rest is enhanced")
     facts = progress.facts()
     progress.finish(output=str(output), damaged=damaged)
     return Result(output, frames, damaged, facts["seconds"], tuple(progress.notices))
