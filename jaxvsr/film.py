@@ -62,7 +62,8 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if damaged:
-        progress.notice(f"{damaged} frames of the input are damaged or missing; the rest is enhanced")
+        bad = f"{damaged} frames of the input are damaged or missing"
+        progress.notice(f"{bad}; what could be decoded is enhanced")
     facts = progress.facts()
     progress.finish(output=str(output), damaged=damaged)
     return Result(output, frames, damaged, facts["seconds"], tuple(progress.notices))
@@ -71,7 +72,13 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
 @contextmanager
 def _kept(journal: Journal, output: Path):
     """Whatever stops the work, says what is safe and how to go on."""
-    safe = lambda: f"{len(journal.times)} frames are safe in {journal.folder}"
+
+    def safe():
+        count = len(journal.times)
+        return (
+            f"{count} frames are safe in {journal.folder}" if count else "no segment was finished"
+        )
+
     try:
         yield
     except KeyboardInterrupt:

@@ -80,7 +80,10 @@ def test_stopped_run_resumes_to_the_same_frames(kind, when, whole, source, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(SegmentWriter, "write", interrupted)
-        with pytest.raises(StoppedError, match=rf"{(when - 1) // 16 * 16} frames are safe"):
+        safe = (
+            f"{(when - 1) // 16 * 16} frames are safe" if when > 16 else "no segment was finished"
+        )
+        with pytest.raises(StoppedError, match=safe):
             run(net, source, output)
     assert not output.exists()
     result = run(net, source, output)
