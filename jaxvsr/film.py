@@ -40,8 +40,8 @@ class Batch:
 def enhance_film(net, source: Path, output: Path | None, settings: Settings, show: str) -> Result:
     """Enhances the video `source` into `output`; None puts it beside the source.
 
-    Raises InputError, OutputError, UsageError before work starts; SpaceError and
-    KeyboardInterrupt later, with the finished segments kept for the same call to go on from.
+    Raises InputError, OutputError or UsageError before work starts; SpaceError or StoppedError
+    later, with the finished segments kept for the same call to go on from.
     """
     span = {"start": settings.start, "duration": settings.duration}
     with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
