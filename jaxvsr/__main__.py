@@ -4,13 +4,18 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, field
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 import jaxvsr
-from jaxvsr.errors import DAMAGED, InputError, JaxvsrError, StoppedError
+from jaxvsr import weights
+from jaxvsr.enhance import check_source, enhance_folder, enhance_path, enhance_preview
+from jaxvsr.errors import DAMAGED, JaxvsrError, StoppedError
+from jaxvsr.models import table
+from jaxvsr.network import DEFAULT
 from jaxvsr.settings import Result, Settings
 
 
@@ -27,7 +32,7 @@ class Enhance:
     output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
     """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %05d.png.
     By default it lies beside the input."""
-    model: str = "sr_unet_light_x2"
+    model: str = DEFAULT
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
     preview: bool = False
@@ -37,11 +42,7 @@ class Enhance:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
-        from jaxvsr import weights
-        from jaxvsr.enhance import enhance_folder, enhance_path, enhance_preview
-
-        if not self.input.exists():
-            raise InputError(f"{self.input}: no such file or folder; check the path")
+        check_source(self.input)
         net = weights.load(self.model)
         show = "json" if self.json else "text"
         if self.preview:
@@ -76,12 +77,8 @@ class Models:
 
     def run(self) -> int:
         """Prints the table."""
-        import json
-
-        from jaxvsr.models import table
-
         rows = table.rows()
-        print(json.dumps(rows, indent=1) if self.json else aligned(rows))
+        print(dumps(rows, indent=1) if self.json else aligned(rows))
         return 0
 
 

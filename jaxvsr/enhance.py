@@ -11,14 +11,14 @@ from jaxvsr import ops, weights
 from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
 from jaxvsr.film import enhance_film, find_device
 from jaxvsr.network import DEFAULT, Network
-from jaxvsr.plan import result_size
+from jaxvsr.plan import check_place, mark, result_size
 from jaxvsr.preview import side_by_side
 from jaxvsr.settings import Result, Settings
-from jaxvsr.video import colour
+from jaxvsr.video import colour, mux
+from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"}
 VIDEOS |= {".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
 VIDEOS |= {".264", ".h264", ".265", ".h265", ".hevc"}
@@ -36,18 +36,21 @@ def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
     if unknown := settings.keys() - known:
         raise UsageError(f"no setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     asked = Settings(**settings)
-    net = weights.load(str(model))
     if isinstance(source, str | Path):
-        return enhance_path(net, Path(source), Path(output) if output else None, asked)
-    height, width = source.shape[1:3]
-    size = result_size(height, width, net.spec.scale, asked)
-    return Network(net, size=size, dtype=asked.dtype, tile=asked.tile)(source)
+        check_source(Path(source))
+        output = Path(output) if output else None
+        return enhance_path(weights.load(str(model)), Path(source), output, asked)
+    return _run(weights.load(str(model)), source, asked)
+
+
+def check_source(source: Path) -> None:
+    """Refuses what is not there, before anything else is loaded."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
 
 
 def enhance_path(net, source: Path, output: Path | None, settings: Settings, show: str = "none"):
     """Enhances one file, or every file of a folder; see `enhance`."""
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
     if source.is_dir():
         return enhance_folder(net, source, output, settings, show)
     if source.suffix.lower() in PICTURES:
@@ -67,19 +70,19 @@ def enhance_folder(
 
     `failed` hears of files that cannot be enhanced; without it the first one raises.
     """
-    files = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURES | VIDEOS)
+    files = sorted(p for p in source.iterdir() if p.suffix.lower() in VIDEOS.union(PICTURES))
     if not files:
         raise InputError(f"{source}: no video or picture in this folder; check the path")
-    output = output or source.with_name(f"{source.name}_{_mark(net, settings)}")
+    output = output or source.with_name(f"{source.name}_{mark(net, settings)}")
     if output.resolve() == source.resolve():
         raise OutputError(f"{output}: is the input itself; choose another output")
     output.mkdir(exist_ok=True)
     results = []
     for path in files:
-        target = output / path.name
-        if target.exists() and not settings.overwrite:
-            continue
         try:
+            target = output / _name_in_folder(path)
+            if target.exists() and not settings.overwrite:
+                continue
             results.append(enhance_path(net, path, target, settings, show))
         except JaxvsrError as error:
             if failed is None:
@@ -88,22 +91,26 @@ def enhance_folder(
     return results
 
 
+def _name_in_folder(path: Path) -> str:
+    """The file's own name, with a suffix behind it where its own cannot be written."""
+    suffix = path.suffix.lower()
+    if suffix not in PICTURES:
+        with VideoReader(path) as reader:
+            suffix = mux.default_suffix(reader.info)
+    return path.name if suffix == path.suffix.lower() else path.name + suffix
+
+
 def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Enhances one picture; transparency and 16-bit depth are kept."""
     rgb, alpha = read_image(source)
-    output = output or source.with_name(f"{source.stem}_{_mark(net, settings)}{source.suffix}")
+    output = output or source.with_name(f"{source.stem}_{mark(net, settings)}{source.suffix}")
     if output.suffix.lower() not in PICTURES:
         kinds = ", ".join(sorted(PICTURES))
         raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
-    if output.exists() and not settings.overwrite:
-        same = output.samefile(source)
-        cause = "is the input itself" if same else "exists"
-        raise OutputError(f"{output}: {cause}; choose another output or give --overwrite")
-    if output.exists() and output.samefile(source):
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    size = result_size(*rgb.shape[:2], net.spec.scale, settings)
-    better = _as_kind(_run(net, _unit(rgb), settings, size), rgb.dtype)
+    check_place(source, output, settings)
+    better = _as_kind(_run(net, _unit(rgb)[None], settings)[0], rgb.dtype)
     if alpha is not None:
+        size = better.shape[:2]
         grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
         alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
     draft = output.with_name(f".{output.stem}.part{output.suffix}")
@@ -120,12 +127,11 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
 def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Writes one PNG: a frame enlarged by bicubic beside the enhanced one, and a zoom."""
     output = output or source.with_name(f"{source.stem}_preview.png")
-    if output.exists() and not settings.overwrite:
-        raise OutputError(f"{output}: exists; choose another output or give --overwrite")
-    frame = _one_frame(source, settings)
-    size = result_size(*frame.shape[:2], net.spec.scale, settings)
-    plain = np.asarray(ops.resize(frame[None], size, method="bicubic", antialias=True))[0]
-    columns = {"bicubic": plain, net.name: _run(net, frame, settings, size)}
+    check_place(source, output, settings)
+    frame = _one_frame(source, settings)[None]
+    better = _run(net, frame, settings)
+    plain = np.asarray(ops.resize(frame, better.shape[1:3], method="bicubic", antialias=True))
+    columns = {"bicubic": plain[0], net.name: better[0]}
     as_bytes = {label: _as_kind(picture, np.uint8) for label, picture in columns.items()}
     write_image(output, side_by_side(as_bytes))
     return Result(output, 1, 0, 0.0)
@@ -146,15 +152,12 @@ def _one_frame(source: Path, settings: Settings) -> np.ndarray:
     raise InputError(f"{source}: no frame at {start:g} s; choose an earlier --start")
 
 
-def _run(net, picture: np.ndarray, settings: Settings, size: tuple[int, int]) -> np.ndarray:
-    """One picture [H, W, 3] float through the network, to exactly `size`."""
+def _run(net, frames, settings: Settings):
+    """Frames [N, H, W, 3] through the network, on the device and to the size that are asked for."""
+    size = result_size(*frames.shape[1:3], net.spec.scale, settings)
     run = Network(net, size=size, dtype=settings.dtype, tile=settings.tile)
     with jax.default_device(find_device(settings.device)):
-        return run(picture[None])[0]
-
-
-def _mark(net, settings: Settings) -> str:
-    return f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
+        return run(frames)
 
 
 def _unit(picture: np.ndarray) -> np.ndarray:

@@ -10,10 +10,9 @@ from jaxvsr.errors import OutputError, SpaceError, UsageError
 from jaxvsr.sequence import first_picture, is_pattern
 from jaxvsr.settings import Settings
 from jaxvsr.video import colour, encode, mux
-from jaxvsr.video.reader import VideoInfo
+from jaxvsr.video.streams import LARGEST, VideoInfo
 
 SEGMENT = 96  # frames; what a crash can cost at most, and the longest distance of key frames
-LARGEST = 16384  # pixels along one side: what the encoders accept
 SPARE = 64 << 20  # bytes that must be free beyond a copy of the input
 
 
@@ -33,8 +32,12 @@ class Plan:
 def default_output(info: VideoInfo, net, settings: Settings) -> Path:
     """Beside the input, named after what is done: film_x2.mkv, film_1080p.mkv."""
     source = Path(info.path)
-    done = f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
-    return source.with_name(f"{source.stem}_{done}{mux.default_suffix(info)}")
+    return source.with_name(f"{source.stem}_{mark(net, settings)}{mux.default_suffix(info)}")
+
+
+def mark(net, settings: Settings) -> str:
+    """What is done, as a part of a name: "x2" or "1080p"."""
+    return f"{settings.height}p" if settings.height else f"x{settings.scale or net.spec.scale:g}"
 
 
 def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
@@ -77,10 +80,7 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
     Returns what will be lost although nothing better can be done, each as a short text.
     """
     there = first_picture(output) if is_pattern(output) else output
-    if there.exists() and there.samefile(source):
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    if there.exists() and not settings.overwrite:
-        raise OutputError(f"{there}: exists; choose another output or give --overwrite")
+    check_place(source, there, settings)
     if there.is_dir():
         raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
     if not output.parent.is_dir():
@@ -96,12 +96,20 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
     return _lost(output, plan, settings)
 
 
+def check_place(source: Path, output: Path, settings: Settings) -> None:
+    """Refuses to write onto the input, or onto another file without leave."""
+    if output.exists() and output.samefile(source):
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    if output.exists() and not settings.overwrite:
+        raise OutputError(f"{output}: exists; choose another output or give --overwrite")
+
+
 def _lost(output: Path, plan: Plan, settings: Settings) -> list[str]:
     """What the output cannot hold; an OutputError if another container could."""
     if is_pattern(output):
         return []
     lost = mux.unsupported(plan.info, output.suffix, plan.encoding)
-    if settings.drop or output.suffix == ".y4m":
+    if not lost or settings.drop or output.suffix == ".y4m":
         return lost
     better = mux.default_suffix(plan.info)
     needless = [text for text in lost if text not in mux.unsupported(plan.info, better)]

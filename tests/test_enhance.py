@@ -302,3 +302,29 @@ def test_models_are_listed_with_their_facts(capsys):
     assert main(["models"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 1 + len(rows) and "flops" in table[0] and "paper" in table[0]
+
+
+def test_preview_never_replaces_its_input(tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    place = str(tmp_path / "a.png")
+    args = ["enhance", place, place, "--model", "bicubic", "--preview", "--overwrite"]
+    assert main(args) == 4
+    assert "is the input itself" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_frames_go_to_the_device_that_is_asked_for():
+    frames = np.zeros((1, 8, 8, 3), np.float32)
+    with pytest.raises(jaxvsr.JaxvsrError, match="tpu"):
+        jaxvsr.enhance(frames, model="bicubic", device="tpu")
+
+
+def test_videos_of_a_folder_go_to_containers_that_can_be_written(tmp_path):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    media.film(folder / "a.mkv").rename(folder / "a.avi")  # told by content, not by name
+    media.film(folder / "a.mkv")
+    results = enhance_path(toys.still(), folder, None, Settings())
+    assert [r.output.name for r in results] == ["a.avi.mkv", "a.mkv"]
+    assert enhance_path(toys.still(), folder, None, Settings()) == []

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxvsr.errors import InputError, UsageError
 from jaxvsr.video.encode import failing
-from jaxvsr.video.streams import quiet
+from jaxvsr.video.streams import LARGEST, quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 DEEP = (".png", ".tif", ".tiff")  # these hold 16 bits
@@ -21,7 +21,6 @@ OPTIONS = {
     ".webp": {"lossless": True},
 }
 ORIENTATION = 0x0112  # tag of EXIF
-LARGEST = 16384  # pixels a side, as for videos
 
 
 def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:

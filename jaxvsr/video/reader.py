@@ -12,11 +12,10 @@ import numpy as np
 
 from jaxvsr.errors import InputError
 from jaxvsr.video import hdr, pixels, streams
-from jaxvsr.video.streams import StreamInfo, VideoInfo
+from jaxvsr.video.streams import LARGEST, StreamInfo, VideoInfo
 
 __all__ = ["Frame", "StreamInfo", "VideoInfo", "VideoReader"]
 
-LARGEST = 16384  # pixels a side; FFmpeg's decoders go no further on most formats
 PEEK = 8  # frames looked at before anything is decided
 RETRIES = 100  # reads that may fail in a row before the file counts as ended
 HARMLESS = ("mmco", "co located POC", "number of reference frames", "Unsupported")

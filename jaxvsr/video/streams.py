@@ -13,6 +13,7 @@ from jaxvsr.errors import InputError
 from jaxvsr.video.colour import Colour
 
 logging.getLogger("libav").addHandler(logging.NullHandler())  # FFmpeg's talk goes nowhere
+LARGEST = 16384  # pixels a side; most decoders and all encoders here go no further
 _DUMP = threading.Lock()
 _LOCATIONS = "left|center|topleft|top|bottomleft|bottom"
 
