@@ -8,7 +8,6 @@ and without cropping the border; VMAF is libvmaf's v0.6.1. Nothing was tuned on 
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice, product
@@ -17,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from experiments import DATA
 from jaxvsr import metrics, network
 from jaxvsr.data.crops import read_video
 from jaxvsr.degrade import Recipe
 
-DATA = Path(os.environ.get("JAXVSR_DATA", Path(__file__).parents[2] / "shared/data"))
 CLIPS = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")
 SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
 

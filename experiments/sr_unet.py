@@ -8,7 +8,6 @@ Claim: more PSNR, SSIM and VMAF than bicubic and Lanczos on clips that it never 
 perceptual and adversarial terms are not part of this run.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ import jax
 import numpy as np
 import tyro
 
+from experiments import DATA
 from jaxvsr import degrade, train, weights
 from jaxvsr.data import crops
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
 
-DATA = Path(os.environ.get("JAXVSR_DATA", Path(__file__).parents[2] / "shared/data"))
 VIDEOS = {  # lines to which a training video may be reduced; those not named here are held out
     "bamboo_foliage_540p": 400,
     "bedroom_540p": 400,

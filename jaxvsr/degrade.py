@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxvsr.errors import UsageError
+from jaxvsr.video import pixels
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
 
 FPS = Fraction(25)
@@ -109,8 +110,7 @@ def encode(clip: np.ndarray, recipe: Recipe) -> list[av.Packet]:
     planes = from_rgb(clip.astype(np.float32) / 255, COLOURS[recipe.matrix])
     packets = []
     for i, frame in enumerate(zip(*planes, strict=True)):
-        flat = np.concatenate([plane.reshape(-1) for plane in frame])
-        picture = av.VideoFrame.from_ndarray(flat.reshape(-1, clip.shape[2]), format="yuv420p")
+        picture = pixels.frame_of(frame, "yuv420p")
         picture.pts = i
         packets += encoder.encode(picture)
     return packets + encoder.encode(None)
@@ -121,13 +121,4 @@ def decode(packets: list[av.Packet], decoder: str) -> list[tuple[np.ndarray, ...
     context = av.CodecContext.create(decoder, "r")
     context.thread_count = 1
     frames = [frame for packet in [*packets, None] for frame in context.decode(packet)]
-    return [split(frame) for frame in frames]
-
-
-def split(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
-    """A yuv420p frame's planes, without the padding at the end of their lines."""
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-        planes.append(rows[:, : plane.width].copy())
-    return tuple(planes)
+    return [pixels.planes_of(frame, "yuv420p") for frame in frames]

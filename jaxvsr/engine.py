@@ -7,6 +7,7 @@ leave the device as they are.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +22,12 @@ SMALLEST_TILE = 32  # below this, tiles are mostly overlap
 def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
     """The size that a frame has after enlarging by `scale`, to the nearest pixel."""
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def initial_state(net, n: int, height: int, width: int):
+    """What a recurrent network carries into the first of `n` frames, which are padded first."""
+    m = net.spec.multiple
+    return net.module.initial_state(n, -(-height // m) * m, -(-width // m) * m)
 
 
 class Engine:
@@ -57,7 +64,7 @@ class Engine:
         self._open = jax.jit(self._pad_head)
         self._place = jax.jit(self._run_tile, static_argnums=(5, 6), donate_argnums=2)
         self._close = jax.jit(self._finish, static_argnums=(1, 2))
-        self._begin = jax.jit(self._first_state, static_argnums=(0, 1, 2))
+        self._begin = jax.jit(partial(initial_state, self.net), static_argnums=(0, 1, 2))
 
     def __call__(self, inputs, state=None) -> tuple[Any, Any]:
         """(inputs, state or None) to (results, state); only recurrent networks have a state."""
@@ -110,8 +117,7 @@ class Engine:
 
     def _run_tile(self, params, frames, out, window, core, window_size, core_size):
         """Enhances one window of the frames and writes its core into `out`."""
-        scale = lambda pair: tuple((p * self.spec.scale) for p in pair)
-        grown = tuple(round(c) for c in scale(core_size))
+        grown = tuple(round(c * self.spec.scale) for c in core_size)
         lead = frames.ndim - 3
         at = (*(0 for _ in range(lead)), *window, 0)
         x = jax.lax.dynamic_slice(frames, at, (*frames.shape[:lead], *window_size, 3))
@@ -134,10 +140,6 @@ class Engine:
         if not (self.spec.any_scale and self.size):
             return self.net.module
         return self.net.module.clone(scale=self.size[0] / x.shape[-3])
-
-    def _first_state(self, n, height, width):
-        m = self.spec.multiple
-        return self.net.module.initial_state(n, -(-height // m) * m, -(-width // m) * m)
 
     def _pad_head(self, inputs):
         return self._padded(self.head(inputs))

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxvsr.clip import scenes
-from jaxvsr.engine import Engine
+from jaxvsr.engine import Engine, initial_state
 from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, StoppedError, UsageError
 from jaxvsr.journal import Journal
 from jaxvsr.pipeline import Behind, ahead
@@ -217,9 +217,7 @@ def _saved_state(net, plan: Plan, journal: Journal):
     saved = journal.state() if net.spec.recurrent else None
     if saved is None:
         return None
-    m = net.spec.multiple
-    sides = (-(-side // m) * m for side in (plan.info.height, plan.info.width))
-    shape = jax.eval_shape(lambda: net.module.initial_state(1, *sides))
+    shape = jax.eval_shape(lambda: initial_state(net, 1, plan.info.height, plan.info.width))
     return jax.tree.unflatten(jax.tree.structure(shape), saved)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvsr import ops
-from jaxvsr.models import MODELS, reach_of, spec_of
+from jaxvsr.models import MODELS, spec_of
 from jaxvsr.models.classical import Bicubic, Lanczos
 from jaxvsr.models.espcn import ESPCN
 from jaxvsr.models.esrgan import RRDBNet
@@ -103,7 +103,7 @@ def test_gradient_reaches_as_far_as_said(net):
 def test_table_tells_what_the_default_module_is(name):
     spec = MODELS[name]
     assert spec == spec_of(name, spec.module())
-    assert spec.reach == reach_of(spec.module())
+    assert spec.reach == spec.module().reach
 
 
 @pytest.mark.parametrize(

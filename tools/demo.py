@@ -18,9 +18,10 @@ from PIL import Image
 
 from jaxvsr import ops
 from jaxvsr.data.synthetic import scene, tone
+from jaxvsr.degrade import quantise
 from jaxvsr.metrics.fidelity import psnr, ssim
 from jaxvsr.preview import side_by_side
-from jaxvsr.video import colour, mux
+from jaxvsr.video import colour, mux, pixels
 from jaxvsr.video.colour import Colour
 from jaxvsr.video.reader import VideoReader
 
@@ -139,8 +140,7 @@ class Film:
     def add(self, rgb: np.ndarray) -> None:
         """One more frame [H, W, 3] uint8, and the sound that belongs to it."""
         planes = colour.from_rgb(rgb.astype(np.float32) / 255, BT601)
-        packed = np.concatenate([plane.reshape(-1) for plane in planes])
-        frame = av.VideoFrame.from_ndarray(packed.reshape(-1, rgb.shape[1]), format="yuv420p")
+        frame = pixels.frame_of(planes, "yuv420p")
         frame.pts, frame.time_base = self._count, Fraction(1, FPS)
         frame.color_range, frame.colorspace = 1, BT601.primaries
         self._file.mux(self._video.encode(frame))
@@ -165,7 +165,7 @@ def every(path: Path, frames: int):
     with VideoReader(path) as reader:
         for i, frame in enumerate(reader):
             if i < frames and i % SCORED == 0:
-                yield as_bytes(colour.to_rgb(frame.planes, reader.info.colour))
+                yield quantise(colour.to_rgb(frame.planes, reader.info.colour))
 
 
 def nth(path: Path, n: int) -> np.ndarray:
@@ -173,17 +173,12 @@ def nth(path: Path, n: int) -> np.ndarray:
     with VideoReader(path) as reader:
         for frame in islice(reader, n + 1):
             planes = frame.planes
-        return as_bytes(colour.to_rgb(planes, reader.info.colour))
+        return quantise(colour.to_rgb(planes, reader.info.colour))
 
 
 def resized(frame: np.ndarray, method: str, size: tuple[int, int]) -> np.ndarray:
     """A frame enlarged as a player would do it."""
-    return as_bytes(np.asarray(ops.resize(frame[None].astype(np.float32) / 255, size, method))[0])
-
-
-def as_bytes(rgb) -> np.ndarray:
-    """[0, 1] to 0..255."""
-    return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return quantise(ops.resize(frame[None].astype(np.float32) / 255, size, method)[0])
 
 
 def save_picture(folder: Path, columns: dict[str, np.ndarray]) -> None:

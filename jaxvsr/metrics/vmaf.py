@@ -15,6 +15,7 @@ from threading import Thread
 import numpy as np
 
 from jaxvsr.errors import InputError, UsageError
+from jaxvsr.video.colour import MATRICES
 
 MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
 REMEDY = "VMAF: {}; install an ffmpeg that has it by: pip install imageio-ffmpeg"
@@ -118,7 +119,7 @@ def _planes(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Luma by BT.601 below 720 lines and BT.709 from there, limited range; chroma left grey."""
     frame = np.asarray(frame)
     height, width = frame.shape[:2]
-    red, blue = (0.2126, 0.0722) if height >= 720 else (0.299, 0.114)
+    red, blue = MATRICES["bt709" if height >= 720 else "bt601"]
     weights = np.array([red, 1 - red - blue, blue], np.float32) * 219
     if frame.dtype == np.uint8:
         weights /= 255

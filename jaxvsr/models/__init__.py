@@ -32,13 +32,7 @@ def spec_of(name: str, module: nn.Module) -> Spec:
     return replace(MODELS[name], **facts)
 
 
-def reach_of(module: nn.Module) -> int:
-    """Input pixels on each side that an output pixel of this module can see."""
-    return module.reach
-
-
 SR_UNET = "doi:10.1145/3474085.3475683"
-
 KEYS = "doi:10.1109/TASSP.1981.1163711"
 DUCHON = "doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"
 

@@ -60,17 +60,18 @@ def options(codec: str, hdr: dict) -> list[str]:
 
 
 def _x26x(mastering: dict) -> str:
-    """In units of 0.00002 and 0.0001 cd/m2, green first, as the bit stream has it."""
-    order = {"G": "green", "B": "blue", "R": "red", "WP": "white"}
-    points = [(label, mastering[name]) for label, name in order.items()]
-    text = "".join(f"{label}({round(x * 5e4)},{round(y * 5e4)})" for label, (x, y) in points)
-    low, high = mastering["luminance"]
-    return f"{text}L({round(high * 1e4)},{round(low * 1e4)})"
+    """In units of 0.00002 and 0.0001 cd/m2, as the bit stream has it."""
+    return _display(mastering, lambda x: f"{round(x * 5e4)}", lambda cd: f"{round(cd * 1e4)}")
 
 
 def _svt(mastering: dict) -> str:
+    return _display(mastering, lambda x: f"{x:.5f}", lambda cd: f"{cd:.4f}")
+
+
+def _display(mastering: dict, place, light) -> str:
+    """Chromaticities, green first, and luminance; `place` and `light` write one number each."""
     order = {"G": "green", "B": "blue", "R": "red", "WP": "white"}
     points = [(label, mastering[name]) for label, name in order.items()]
-    text = "".join(f"{label}({x:.5f},{y:.5f})" for label, (x, y) in points)
+    text = "".join(f"{label}({place(x)},{place(y)})" for label, (x, y) in points)
     low, high = mastering["luminance"]
-    return f"{text}L({high:.4f},{low:.4f})"
+    return f"{text}L({light(high)},{light(low)})"

@@ -18,7 +18,7 @@ from jaxvsr.video.encode import failing
 from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
 
 FORMATS = {".mkv": "matroska", ".webm": "webm", ".mp4": "mp4", ".mov": "mov"}
-STUB = {".webm": "libvpx-vp9"}  # a video that the container takes, to try its header with
+TRIAL = {".webm": "libvpx-vp9"}  # a video that the container takes, to try its header with
 BROADCAST = ("mpegts", "mpeg")  # their clocks begin anywhere
 # Metadata that mp4 knows by a name of its own; for any other key it needs Apple's free form.
 MP4_KEYS = {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"}
@@ -117,8 +117,8 @@ def _fits(source, stream: StreamInfo, suffix: str) -> bool:
         return suffix != ".webm"
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as target:
-            stub = target.add_stream(STUB.get(suffix, "libx264"), rate=25)
-            stub.width = stub.height = 64
+            trial = target.add_stream(TRIAL.get(suffix, "libx264"), rate=25)
+            trial.width = trial.height = 64
             copying.add(target, source.streams[stream.index])
             target.start_encoding()
     except (av.FFmpegError, ValueError, OSError):
