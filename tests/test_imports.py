@@ -16,14 +16,16 @@ MAY = {  # package: what it may import from this repository
 }
 LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer and from below
     {"errors"},
-    {"ops", "clip", "video", "journal", "pipeline", "progress", "settings"},
+    {"ops", "resample", "clip", "video", "journal", "pipeline", "progress", "settings"},
     {"layers"},
     {"models", "losses", "metrics"},
-    {"weights", "compress", "checkpoint", "degrade", "preview", "sequence"},
-    {"engine"},
+    {"weights", "compress", "checkpoint", "degradation", "degrade", "preview", "sequence"},
+    {"engine", "comparison"},
     {"network", "plan", "film", "data", "train", "export"},
     {"enhance"},
-    {"", "__main__"},
+    {""},
+    {"commands"},
+    {"__main__"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 VIDEO_MAY = {"av", "numpy", "PIL"} | sys.stdlib_module_names

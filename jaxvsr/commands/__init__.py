@@ -1,0 +1,1 @@
+"""The subcommands of `python -m jaxvsr`: each a dataclass of its options that runs itself."""

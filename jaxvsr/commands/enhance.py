@@ -1,0 +1,63 @@
+"""python -m jaxvsr enhance: a better file out of a bad one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxvsr import weights
+from jaxvsr.commands.speech import complain
+from jaxvsr.enhance import check_source, enhance_folder, enhance_path, enhance_preview
+from jaxvsr.errors import DAMAGED, JaxvsrError
+from jaxvsr.network import DEFAULT
+from jaxvsr.settings import Result, Settings
+
+
+@dataclass(frozen=True)
+class Enhance:
+    """Make a better video (or picture, or folder of either) out of INPUT.
+
+    Audio, subtitles, chapters, timing and colours are kept. A run that was stopped goes on when
+    the same command is given again.
+    """
+
+    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
+    """A video, a picture, or a folder of either."""
+    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
+    """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %05d.png.
+    By default it lies beside the input."""
+    model: str = DEFAULT
+    """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    preview: bool = False
+    """Write only a picture that compares one frame before and after."""
+    json: bool = False
+    """One JSON line per second on stdout, and a summary."""
+
+    def run(self) -> int:
+        """Does it, and returns the exit status."""
+        check_source(self.input)
+        net = weights.load(self.model)
+        show = "json" if self.json else "text"
+        if self.preview:
+            return self._report([enhance_preview(net, self.input, self.output, self.settings)])
+        if not self.input.is_dir():
+            result = enhance_path(net, self.input, self.output, self.settings, show)
+            return self._report([result])
+        errors: list[JaxvsrError] = []
+
+        def failed(error):
+            errors.append(error)
+            complain(error)
+
+        args = (net, self.input, self.output, self.settings, show, failed)
+        status = self._report(enhance_folder(*args))
+        return errors[0].status if errors else status
+
+    def _report(self, results: list[Result]) -> int:
+        for result in results:
+            if not self.json:
+                rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
+                print(f"{result.output}{rate}")
+        return DAMAGED if any(result.damaged for result in results) else 0

@@ -1,0 +1,1 @@
+"""Candidates against a reference: pair their frames, score them, tell the result."""
