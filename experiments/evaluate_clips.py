@@ -19,7 +19,7 @@ import tyro
 from experiments import DATA
 from jaxvsr import metrics, network
 from jaxvsr.data.crops import read_video
-from jaxvsr.degrade import Recipe
+from jaxvsr.degradation import Recipe
 
 CLIPS = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")
 SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
@@ -48,7 +48,7 @@ def main(config: Config) -> list[dict]:
     for clip, codec in product(config.clips, config.codecs):
         truth = read_clip(clip, config.skip + config.frames)
         for crf in config.crfs:
-            recipe = Recipe(shrink=config.shrink, codec=codec, crf=crf, preset=config.preset)
+            recipe = Recipe(downscale=config.shrink, codec=codec, crf=crf, preset=config.preset)
             coded, real = recipe(truth)[config.skip :], truth[config.skip :]
             for name, net in nets.items():
                 fake = np.concatenate([net(frame[None]) for frame in coded])

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from experiments import DATA
-from jaxvsr import degrade, train, weights
+from jaxvsr import degradation, train, weights
 from jaxvsr.data import crops
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
 
@@ -82,7 +82,7 @@ def smoke(config: Config) -> dict[str, float]:
     """Two steps of a tiny network on two drawn clips, nothing written."""
     rng = np.random.default_rng(config.seed)
     drawn = (crops.scene(3, 64, rng) for _ in range(2))
-    pairs = crops.pairs(drawn, rng, degrade.draw, side=16, count=2)
+    pairs = crops.pairs(drawn, rng, degradation.draw, side=16, count=2)
     net, tx = SRUNet(width=4, depths=(1,) * 7, clip=False), train.adam(config.rate, 2, warm=1)
     state = train.init(untrained(net, config.seed), tx)
     step = jax.jit(train.make_step(forward_of(net), tx))
@@ -164,7 +164,7 @@ def load_crops(config: Config, held_out: bool) -> crops.Pairs:
     if not file.exists():
         rng = np.random.default_rng((config.seed, held_out))
         count = config.clips // 10 if held_out else config.clips
-        made = crops.pairs(clips(rng, count, held_out), rng, degrade.draw, count=8)
+        made = crops.pairs(clips(rng, count, held_out), rng, degradation.draw, count=8)
         np.savez(file, lr=made.lr, hr=made.hr)
     arrays = np.load(file)
     return crops.Pairs(arrays["lr"], arrays["hr"])

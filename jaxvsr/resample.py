@@ -45,7 +45,7 @@ def imresize(
     for axis in sorted((0, 1), key=lambda i: scales[i]):
         if scales[axis] != 1:
             table = taps(before[axis], size[axis], scales[axis], kernel, antialias=antialias)
-            images = _weighted(images, axis - 3, *table)
+            images = weighted(images, axis - 3, *table)
     return images
 
 
@@ -71,7 +71,7 @@ def taps(
     return index, weights[:, used]
 
 
-def _weighted(images, axis: int, index: np.ndarray, weights: np.ndarray):
+def weighted(images, axis: int, index: np.ndarray, weights: np.ndarray):
     """Sums over the taps of one axis, a tap at a time: memory for one image more, not for all."""
     xp = images.__array_namespace__()
     side = (-1, *(1,) * (-axis - 1))

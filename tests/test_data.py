@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxvsr.data import crops
-from jaxvsr.degrade import Recipe, code
+from jaxvsr.degradation import Recipe, code
 
 
 class Halve:

@@ -9,7 +9,7 @@ import pytest
 from experiments import evaluate_clips
 from jaxvsr import metrics, network, weights
 from jaxvsr.data.synthetic import scene
-from jaxvsr.degrade import Recipe
+from jaxvsr.degradation import Recipe
 
 NAME = "sr_unet_light_x2"
 FOLDER = resources.files("jaxvsr") / "weights_data"

@@ -18,7 +18,7 @@ from PIL import Image
 
 from jaxvsr import ops
 from jaxvsr.data.synthetic import scene, tone
-from jaxvsr.degrade import quantise
+from jaxvsr.degradation import quantise
 from jaxvsr.metrics.fidelity import psnr, ssim
 from jaxvsr.preview import side_by_side
 from jaxvsr.video import colour, mux, pixels
