@@ -13,7 +13,8 @@ from jaxvsr.errors import WeightsError
 
 PACKAGED = {"sr_unet_light_x2": "sr_unet_light_x2.safetensors"}  # name: file in weights_data
 BLOCK = 1 << 18
-TIMEOUT = 30  # s without a byte
+TIMEOUT = 10  # s without a byte
+REMEDY = "go online, or download it elsewhere and give its path"
 
 
 def locate(source: str) -> Path:
@@ -40,11 +41,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("JAXVSR_CACHE") or f"{home}/jaxvsr").expanduser()
 
 
-def fetch(url: str) -> Path:
+def fetch(url: str, remedy: str = REMEDY) -> Path:
     """The cached file of `url`, downloaded at first need.
 
     `#sha256=HEX` behind the URL is checked. Without it, the digest of the first download is kept
-    beside the file, so that later damage is noticed.
+    beside the file, so that later damage is noticed. `remedy` is what the error says to do where
+    the address cannot be reached.
     """
     address, _, fragment = url.partition("#")
     wanted = fragment.removeprefix("sha256=").lower() if fragment.startswith("sha256=") else ""
@@ -63,7 +65,6 @@ def fetch(url: str) -> Path:
         raise WeightsError(f"{address}: the server says {error.code}; check the URL") from None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
-        remedy = "go online, or download it elsewhere and give its path"
         raise WeightsError(f"{address}: cannot be reached ({reason}); {remedy}") from None
     except OSError as error:
         raise WeightsError(
