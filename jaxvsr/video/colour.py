@@ -88,6 +88,30 @@ def to_rgb(planes, colour: Colour):
     return xp.stack([r, g, b], axis=-1)
 
 
+def to_luma(planes, colour: Colour, matrix: str = "bt601"):
+    """Planes to the luma of `matrix` as float32 [..., H, W], 0 to 1, not clipped.
+
+    Of a picture in that matrix it is its own first plane; of one in another matrix a little
+    chroma comes to it. The same as `to_rgb` and a weighted sum, for much less work.
+    """
+    xp = planes[0].__array_namespace__()
+    red, blue = MATRICES[matrix]
+    if colour.matrix not in MATRICES:
+        weights = xp.asarray([red, 1 - red - blue, blue], dtype=xp.float32)
+        return (to_rgb(planes, colour) * weights).sum(-1)
+    black, span = colour.luma
+    y = (planes[0].astype(xp.float32) - black) * (1 / span)
+    if colour.matrix == matrix:
+        return y
+    r, b = MATRICES[colour.matrix]
+    middle, spread = colour.chroma
+    gain = (1 - red - blue) / (1 - r - b)
+    from_u = (2 - 2 * b) * (blue - gain * b) / spread
+    from_v = (2 - 2 * r) * (red - gain * r) / spread
+    chroma = planes[1].astype(xp.float32) * from_u + planes[2].astype(xp.float32) * from_v
+    return y + _up(chroma - (from_u + from_v) * middle, y.shape, colour, xp)
+
+
 def from_rgb(rgb, colour: Colour):
     """R'G'B' [..., H, W, 3], 0 to 1, to planes as `to_rgb` takes them.
 
