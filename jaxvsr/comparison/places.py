@@ -1,0 +1,35 @@
+"""Whether outputs can be written, found out before the work and not after it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxvsr.errors import OutputError
+
+
+def check_file(path: Path, inputs: Sequence[str], *, overwrite: bool) -> None:
+    """Raises OutputError unless `path` can be written as a file, and is none of the inputs."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if path.exists():
+        if any(Path(name).exists() and path.samefile(name) for name in inputs):
+            raise OutputError(f"{path}: is one of the inputs; choose another output")
+        if not overwrite:
+            raise OutputError(f"{path}: exists; choose another output or give --overwrite")
+    _check_parent(path)
+
+
+def check_folder(path: Path, *, overwrite: bool) -> None:
+    """Raises OutputError unless `path` is, or can be made, a folder that files can go to."""
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise OutputError(f"{path}: is not empty; choose another folder or give --overwrite")
+    _check_parent(path / "any" if path.is_dir() else path)
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: no such folder; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path.parent}: no permission to write there; choose another output")
