@@ -199,7 +199,7 @@ def test_what_cannot_be_compared_is_named():
         psnr(fake.astype(np.uint8), real.astype(np.uint8))
     with pytest.raises(ValueError, match="33x10 is smaller than the 11x11 window"):
         ssim(fake[:, :10], real[:, :10])
-    with pytest.raises(ValueError, match="33x40 is smaller .* 5 scales: 161 pixels a side"):
+    with pytest.raises(ValueError, match=r"33x40 is smaller .* 5 scales: 161 pixels a side"):
         ms_ssim(fake, real)
     with pytest.raises(ValueError, match="'matlab': choose wang or libvmaf"):
         ms_ssim(fake, real, convention="matlab")
