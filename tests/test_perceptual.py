@@ -167,6 +167,14 @@ def test_it_runs_inside_a_program(alex):
     np.testing.assert_allclose(step(fake), lpips(fake, real, alex).mean(), rtol=1e-4)
 
 
+def test_images_of_half_the_width_are_judged_at_full_width(alex):
+    fake, real = (jnp.asarray(image, jnp.bfloat16) for image in pair())
+    full = lpips(fake.astype(jnp.float32), real.astype(jnp.float32), alex)
+    found = lpips(fake, real, alex)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, full, rtol=1e-4)
+
+
 @pytest.mark.parametrize("net, least", [("alex", 31), ("squeeze", 17), ("vgg", 16)])
 def test_the_smallest_images(net, least):
     params, (fake, real) = untrained(net), pair(least, least, 1)

@@ -56,7 +56,8 @@ def lpips_layers(
     trunk, inside = Trunk(name, maps, "highest"), slice(crop, -crop or None)
 
     def features(images):
-        images = jnp.asarray(images)[..., inside, inside, :]
+        images = jnp.asarray(images, jnp.promote_types(images.dtype, jnp.float32))
+        images = images[..., inside, inside, :]
         images = images.reshape(-1, *images.shape[-3:])
         found = trunk.apply({"params": params["trunk"]}, images)
         return [_unit(found[name]) for name in maps]

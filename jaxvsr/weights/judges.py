@@ -114,7 +114,8 @@ def trunk_params(net: str, path: str | Path | None = None) -> dict:
     """Parameters of `jaxvsr.models.features.Trunk(net)`, float32.
 
     `net` is "vgg16", "vgg19", "alexnet" or "squeezenet1_1"; `path` a checkpoint in torchvision's
-    format (.pth), or an .npz. WeightsError where it cannot be had or is something else.
+    format (.pth), or an .npz. WeightsError where it cannot be had or is something else. Reading
+    a VGG takes 1.3 GB for a moment, because its file holds the whole classifier.
     """
     if net not in TRUNKS:
         raise ValueError(f"net {net!r}: choose one of {', '.join(TRUNKS)}")
