@@ -44,19 +44,19 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _range(curves: list[Curve]) -> tuple[float, float]:
-    """The least and the greatest value with a little room; (0, 1) where there is none."""
+    """The least and the greatest value with a little room; infinite where there is none."""
     known = np.concatenate([np.empty(0), *(c.low for c in curves), *(c.high for c in curves)])
     known = known[~np.isnan(known)]
     if not len(known):
-        return 0.0, 1.0
+        return -math.inf, math.inf
     low, high = float(known.min()), float(known.max())
     room = (high - low) * 0.05 or abs(low) * 0.05 or 1.0
     return low - room, high + room
 
 
 def _grid(low, high, down, span, right) -> str:
-    """Lines and numbers of both axes."""
-    values, parts = ticks(low, high, 5), []
+    """Lines and numbers of both axes; no heights where no value is finite."""
+    values, parts = ticks(low, high, 5) if math.isfinite(low) else [], []
     digits = max(0, -math.floor(math.log10(values[1] - values[0]) + 1e-9)) if values[1:] else 2
     for value in values:
         y = f"{down(value):.1f}"
@@ -70,14 +70,18 @@ def _grid(low, high, down, span, right) -> str:
 
 def _line(curve: Curve, right, down) -> str:
     """The means; a gap where there is none, a dot where a value stands alone."""
-    parts, pen = [], "M"
+    parts, dots, pen = [], [], "M"
     for time, value, alone in zip(curve.times, curve.mean, curve.alone, strict=True):
         if math.isnan(value):
             pen = "M"
             continue
-        parts.append(f"{pen}{right(time):.1f} {down(value):.1f}" + "h0" * bool(alone))
+        point = f"{right(time):.1f} {down(value):.1f}"
+        parts.append(pen + point)
         pen = "L"
-    return f'<path d="{"".join(parts)}"/>'
+        if alone:
+            dots.append(f"M{point}h0")
+    lone = f'<path class="dots" d="{"".join(dots)}"/>' if dots else ""
+    return f'<path d="{"".join(parts)}"/>{lone}'
 
 
 def _shade(curve: Curve, right, down) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, features
 
-from jaxvsr.comparison import chart, wording, worst
+from jaxvsr.comparison import chart, table, wording, worst
 from jaxvsr.comparison.saving import save
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.thinning import Curve, thin
@@ -22,7 +22,7 @@ from jaxvsr.metrics.table import METRICS
 TEMPLATE = Path(__file__).with_name("page.html")
 POINTS = 800  # of a curve
 PICTURES = 12  # in a page, the reference's among them; at least one frame of every candidate
-CROP = 360, 640  # height and width that a picture is cut to
+CROP = 352, 600  # height and width that a picture is cut to
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def write(
     names = [wording.shortened(name, 48) for name in wording.labels(scores)]
     parts = {
         "heading": _heading(names, reference),
-        "table": _table(scores, names),
+        "table": _table(scores),
         "notes": "".join(f"<li>{escape(note)}</li>" for note in wording.notes(scores)),
         "legend": escape(f"{wording.legend(scores)}; {wording.DIRECTIONS}"),
         "keys": "".join(
@@ -95,30 +95,25 @@ def write(
 
 
 def _heading(names: list[str], reference: str) -> str:
-    against = f" against {wording.printable(reference)}" if reference else ""
-    return escape(" · ".join(names) + against)
+    what = " · ".join(names) if len(names) <= 3 else f"{len(names)} candidates"
+    return escape(what + f" against {wording.printable(reference)}" * bool(reference))
 
 
-def _table(scores: list[Scores], names: list[str]) -> str:
-    """Lines are metrics, columns candidates; the worst twentieth is small beside the mean."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    rows = [f"<thead><tr><td></td>{heads}</tr></thead><tbody>"]
-    if any(score.kbps is not None for score in scores):
-        cells = "".join(f"<td>{wording.kbps(score)}</td>" for score in scores)
-        rows.append(f'<tr><th scope="row">bitrate, kbit/s</th>{cells}</tr>')
-    for metric in wording.asked(scores):
-        best = wording.best(scores, metric)
-        cells = "".join(_cell(score, metric, i in best) for i, score in enumerate(scores))
-        head = f"{wording.arrow(metric)} {escape(wording.title(metric))}"
-        rows.append(f'<tr><th scope="row">{head}</th>{cells}</tr>')
-    return f"<table>{''.join(rows)}</tbody></table>"
+def _table(scores: list[Scores]) -> str:
+    """As `table.text` has it; the worst twentieth is small beside the mean."""
+    stubs, heads, rows = table.arranged(scores)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    lines = [f"<thead><tr><td></td>{head}</tr></thead><tbody>"]
+    for stub, row in zip(stubs, rows, strict=True):
+        cells = "".join(map(_cell, row))
+        lines.append(f'<tr><th scope="row">{escape(stub)}</th>{cells}</tr>')
+    return f"<table>{''.join(lines)}</tbody></table>"
 
 
-def _cell(score: Scores, metric: str, best: bool) -> str:
-    mean, low = wording.mean(score, metric), wording.worst(score, metric)
-    small = "" if math.isnan(mean) else f" <small>({wording.shown(metric, low)})</small>"
-    text = wording.shown(metric, mean)
-    return f'<td class="best">{text}{small}</td>' if best else f"<td>{text}{small}</td>"
+def _cell(cell: table.Cell) -> str:
+    small = f" <small>({cell.worst})</small>" if cell.worst else ""
+    best = ' class="best"' if cell.best else ""
+    return f"<td{best}>{cell.mean}{small}</td>"
 
 
 def _charts(scores: list[Scores], names: list[str]) -> tuple[str, dict]:

@@ -33,7 +33,7 @@ def text(scores: list[Scores], *, width: int | None = None) -> str:
     "mean (worst)", an asterisk marks the best.
     """
     width = width or shutil.get_terminal_size().columns
-    stubs, heads, cells = _grid(scores)
+    stubs, heads, cells = arranged(scores)
     columns = [_column(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
     lines = _blocks(_padded(["", *stubs]), columns, width)
     star = "; * best" if any(cell.best for row in cells for cell in row) else ""
@@ -43,7 +43,7 @@ def text(scores: list[Scores], *, width: int | None = None) -> str:
 
 def markdown(scores: list[Scores]) -> str:
     """The same table and notes in Markdown; the best are bold."""
-    stubs, heads, cells = _grid(scores)
+    stubs, heads, cells = arranged(scores)
     rows = [["", *heads], ["---", *["---:"] * len(heads)]]
     for stub, row in zip(stubs, cells, strict=True):
         means = [f"**{c.mean}**" if c.best else c.mean for c in row]
@@ -93,14 +93,11 @@ def csv_rows(scores: list[Scores]) -> Iterator[list]:
             yield [label, i, f"{float(time):.6f}".rstrip("0").rstrip("."), *known]
 
 
-def grid(stubs: list[str], heads: list[str], rows: list[list[str]], width: int) -> list[str]:
-    """The lines of a table: `stubs` to the left, `heads` above, other cells aligned right."""
-    columns = [_padded([h, *(r[i] for r in rows)], right=True) for i, h in enumerate(heads)]
-    return _blocks(_padded(["", *stubs]), columns, width)
+def arranged(scores: list[Scores]) -> tuple[list[str], list[str], list[list[Cell]]]:
+    """Labels of the lines, labels of the columns, and the cells of each line.
 
-
-def _grid(scores: list[Scores]) -> tuple[list[str], list[str], list[list[Cell]]]:
-    """Labels of the lines, labels of the columns, and the cells of each line."""
+    Lines are metrics and columns candidates, unless there are more candidates than metrics.
+    """
     fields = [f"{wording.arrow(m)} {wording.title(m)}" for m in wording.asked(scores)]
     cells = [_cells(scores, metric) for metric in wording.asked(scores)]
     if any(score.kbps is not None for score in scores):
@@ -110,6 +107,12 @@ def _grid(scores: list[Scores]) -> tuple[list[str], list[str], list[list[Cell]]]
     if len(names) > len(fields):
         return names, [f.strip() for f in fields], [list(c) for c in zip(*cells, strict=True)]
     return fields, names, cells
+
+
+def grid(stubs: list[str], heads: list[str], rows: list[list[str]], width: int) -> list[str]:
+    """The lines of a table: `stubs` to the left, `heads` above, other cells aligned right."""
+    columns = [_padded([h, *(r[i] for r in rows)], right=True) for i, h in enumerate(heads)]
+    return _blocks(_padded(["", *stubs]), columns, width)
 
 
 def _cells(scores: list[Scores], metric: str) -> list[Cell]:

@@ -104,8 +104,13 @@ def legend(scores: list[Scores]) -> str:
     "mean (mean of the worst 5 % of 200 frames)"
     """
     counts = {len(s.times) for s in scores}
-    of = f"{counts.pop()} frames" if len(counts) == 1 else "the frames"
+    of = frames(counts.pop()) if len(counts) == 1 else "the frames"
     return f"mean (mean of the worst {WORST:.0%} of {of})".replace("%", " %")
+
+
+def frames(count: int) -> str:
+    """A number of frames in words: "1 frame", "200 frames"."""
+    return f"{count} frame{'s' * (count != 1)}"
 
 
 def notes(scores: list[Scores]) -> list[str]:
@@ -142,9 +147,9 @@ def _equal(score: Scores) -> list[str]:
             key = equal, len(score.order(name))
             counts.setdefault(key, []).append(METRICS[name].title)
     return [
-        f"{', '.join(names)}: all {total} frames equal the reference"
+        f"{', '.join(names)}: every frame equals the reference"
         if equal == total
-        else f"{', '.join(names)}: {equal} of {total} frames equal the reference; "
+        else f"{', '.join(names)}: {equal} of {frames(total)} equal the reference; "
         "left out of the mean"
         for (equal, total), names in counts.items()
     ]

@@ -25,8 +25,9 @@ def worst_frames(scores: list[Scores], metric: str, count: int) -> list[int]:
     values = _worst_of(scores, metric)
     known = np.flatnonzero(~np.isnan(values))
     if not len(known):
-        remedy = f"have {', '.join(wording.had(scores)) or 'none'}"
-        raise UsageError(f"no frame has a value of {METRICS[metric].title}: {remedy}")
+        had = ", ".join(wording.had(scores))
+        choices = f"one of {had}" if had else "other metrics"
+        raise UsageError(f"no frame has a value of {METRICS[metric].title}; choose {choices}")
     sign = 1 if METRICS[metric].higher_is_better else -1
     order = known[np.argsort(sign * values[known], kind="stable")]
     gap = max(FRAMES, _frames_a_second(scores[0].times))
