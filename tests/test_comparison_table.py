@@ -173,6 +173,14 @@ def test_a_rate_that_cannot_be_had_is_a_dash_with_its_reason():
     assert "z: no BD-rate of PSNR (RGB)" in text and "far: no BD-rate of" in text
 
 
+def test_rates_as_json_are_strict_and_name_the_first_series_as_anchor():
+    scores = series("x", metrics=("psnr",)) + series("y", 0.5, points=(500,), metrics=("psnr",))
+    facts = json.loads(json.dumps(rates.as_json(scores), allow_nan=False))
+    assert facts["anchor"] == "x" and facts["series"]["x"]["bd_rate"] == {}
+    assert facts["series"]["y"]["points"]["psnr"][0][0] == 250
+    assert "test curve" in facts["series"]["y"]["unavailable"]["psnr"]
+
+
 def test_points_without_a_rate_or_a_finite_mean_are_left_out():
     scores = series("x", metrics=("psnr",), frames=20)
     scores.append(scored("unknown", series="x", metrics=("psnr",)))

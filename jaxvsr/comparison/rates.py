@@ -34,18 +34,17 @@ def curves(scores: list[Scores]) -> dict[str, dict[str, Points]]:
 
 
 def bd_rates(
-    scores: list[Scores], anchor: str
+    scores: list[Scores], anchor: str | None = None
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
     """BD-rates of each other series against `anchor`, and reasons where there is none.
 
-    Both map series to metric. A BD-rate is in percent of bitrate at equal quality, negative where
-    the series needs less. Quality is a metric's mean, negated where lower is better (LPIPS, NIQE,
-    tOF ...), so that the sign always means the same. UsageError for an unknown anchor.
+    Both map series to metric; the anchor is the first series where none is named. A BD-rate is in
+    percent of bitrate at equal quality, negative where the series needs less. Quality is a metric's
+    mean, negated where lower is better (LPIPS, NIQE, tOF ...), so that the sign always means the
+    same. UsageError for an unknown anchor.
     """
     found = curves(scores)
-    if anchor not in found:
-        known = ", ".join(repr(name) for name in found)
-        raise UsageError(f"no series is called {anchor!r}; choose one of {known}")
+    anchor = _anchor(found, anchor)
     rates: dict[str, dict[str, float]] = {}
     reasons: dict[str, dict[str, str]] = {}
     for name in (name for name in found if name != anchor):
@@ -60,13 +59,33 @@ def bd_rates(
     return rates, reasons
 
 
-def table(scores: list[Scores], anchor: str, *, width: int = 100) -> str:
+def as_json(scores: list[Scores], anchor: str | None = None) -> dict:
+    """Points, BD-rates in percent, and reasons where there is none, of every series.
+
+    As `bd_rates`, which says what the sign means; the anchor itself has points only.
+    """
+    rates, reasons = bd_rates(scores, anchor)
+    found = curves(scores)
+    return {
+        "anchor": _anchor(found, anchor),
+        "series": {
+            name: {
+                "points": {metric: [list(p) for p in points] for metric, points in series.items()},
+                "bd_rate": rates.get(name, {}),
+                "unavailable": reasons.get(name, {}),
+            }
+            for name, series in found.items()
+        },
+    }
+
+
+def table(scores: list[Scores], anchor: str | None = None, *, width: int = 100) -> str:
     """BD-rates in percent as text: a line a metric, a column a series, "-" with its reason below.
 
     As `bd_rates`, which says what the sign means.
     """
     rates, reasons = bd_rates(scores, anchor)
-    metrics = wording.had(scores)
+    metrics, anchor = wording.had(scores), _anchor(curves(scores), anchor)
     heads = [wording.shortened(_named(name), LONGEST) for name in rates]
     rows = [
         [f"{rates[name][m]:+.2f} %" if m in rates[name] else "-" for name in rates] for m in metrics
@@ -106,6 +125,16 @@ def plot(scores: list[Scores], path: str | Path) -> Path:
         plotting.legend(panel, "")
         _logarithmic(panel, min(rates), max(rates))
     return plotting.save_figure(path, figure)
+
+
+def _anchor(found: dict[str, dict[str, Points]], name: str | None) -> str:
+    """The series of this name, or the first."""
+    if name is None and found:
+        return next(iter(found))
+    if name not in found:
+        known = ", ".join(repr(series) for series in found) or "none: there are no candidates"
+        raise UsageError(f"no series is called {name!r}; choose one of {known}")
+    return name
 
 
 def _named(series: str) -> str:
