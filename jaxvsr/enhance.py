@@ -18,10 +18,7 @@ from jaxvsr.video import colour, mux
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
-
-VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"}
-VIDEOS |= {".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
-VIDEOS |= {".264", ".h264", ".265", ".h265", ".hevc"}
+from jaxvsr.video.streams import SUFFIXES as VIDEOS
 
 
 def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):

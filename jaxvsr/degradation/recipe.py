@@ -68,7 +68,7 @@ class Recipe:
             if given:
                 raise UsageError(f"{', '.join(given)}: of no use without a codec; give one")
             return
-        object.__setattr__(self, "codec", NAMES.get(self.codec, self.codec))
+        object.__setattr__(self, "codec", named(self.codec))
         self._check_codec()
         if self.kbps is None and self.crf is None:
             object.__setattr__(self, "crf", USUAL_CRF)
@@ -155,6 +155,11 @@ class Recipe:
     def facts(self) -> dict:
         """Every choice by name, as JSON can hold it."""
         return asdict(self)
+
+
+def named(codec: str) -> str:
+    """FFmpeg's name of the encoder for a common name of a codec; others as they are."""
+    return NAMES.get(codec.lower(), codec)
 
 
 def draw(rng) -> Recipe:

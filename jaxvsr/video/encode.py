@@ -108,11 +108,13 @@ def colour_of(encoding: Encoding, source: Colour) -> Colour:
 class SegmentWriter:
     """A Matroska file of encoded frames whose times are just 0, 1, 2, ... ms: their ordinals.
 
-    The same frames give the same bytes. Raises OutputError, or SpaceError when the disk is full.
+    The same frames give the same bytes. `heard` is called with each packet as the encoder gives
+    it, its time an ordinal. Raises OutputError, or SpaceError when the disk is full.
     """
 
-    def __init__(self, path, encoding: Encoding, width, height, fps, sar, colour, hdr=None):
+    def __init__(self, path, encoding, width, height, fps, sar, colour, hdr=None, heard=None):
         quiet()
+        self._heard = heard
         self._path, self._encoding, self._count, self._packets = path, encoding, 0, 0
         codec = "ffv1" if encoding.codec == "rawvideo" else encoding.codec
         with failing(path):
@@ -155,6 +157,8 @@ class SegmentWriter:
 
     def _mux(self, packets):
         for packet in packets:
+            if self._heard is not None:
+                self._heard(packet)
             packet.time_base = Fraction(1, 1000)
             packet.duration = 1
             # Matroska stores no decoding times, and x265 gives wrong ones for very short films.

@@ -14,6 +14,9 @@ from jaxvsr.video.colour import Colour
 
 logging.getLogger("libav").addHandler(logging.NullHandler())  # FFmpeg's talk goes nowhere
 LARGEST = 16384  # pixels a side; most decoders and all encoders here go no further
+SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg"}
+SUFFIXES |= {".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
+SUFFIXES |= {".264", ".h264", ".265", ".h265", ".hevc"}  # by which a folder's videos are known
 _DUMP = threading.Lock()
 _LOCATIONS = "left|center|topleft|top|bottomleft|bottom"
 

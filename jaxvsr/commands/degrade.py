@@ -1,0 +1,129 @@
+"""python -m jaxvsr degrade: a worse file out of a good one, as the papers do to their data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxvsr.commands.speech import aligned, complain
+from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
+from jaxvsr.degradation.presets import PRESETS, recipe
+from jaxvsr.errors import DAMAGED, JaxvsrError, UsageError
+from jaxvsr.settings import Result, Settings
+
+
+@dataclass(frozen=True)
+class Degrade:
+    """Make a worse video (or picture, or folder of either) out of INPUT, as a paper does.
+
+    What is not given is as the --preset has it (--list shows them all). Times, sound and the rest
+    are kept. OUTPUT.json beside the output tells what came out: the bitrate, and of each frame its
+    type, bytes and QP. The same command gives the same bytes.
+    """
+
+    input: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="INPUT")] = None
+    """A video, a picture, or a folder of either."""
+    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
+    """Result; .mp4 .mkv .webm .mov, a picture, or (without a codec) pictures by a pattern such as
+    %05d.png. By default it lies beside the input."""
+    preset: str = "sr-unet"
+    """The recipe to begin with; see --list."""
+    presets: Annotated[bool, tyro.conf.arg(name="list")] = False
+    """Show the presets and what they do."""
+    factor: float | None = None
+    """Sides are divided by this: 2, 1.5 ..."""
+    downscale: Literal["bicubic", "lanczos", "area", "imresize", "gaussian", "swscale"] | None = (
+        None
+    )
+    """bicubic, lanczos (Pillow's), area (exact mean), imresize (MATLAB's bicubic: BI), gaussian
+    (and one pixel in `factor`: BD) or swscale (FFmpeg's bicubic)."""
+    sigma: float | None = None
+    """Of the gaussian downscale, in source pixels."""
+    taps: int | None = None
+    """Width of the gaussian downscale, in source pixels."""
+    phase: Literal["aligned", "first"] | None = None
+    """Where the gaussian downscale looks: at the middle of a block, or at its first pixel, which
+    shifts the picture."""
+    blur: float | None = None
+    """Sigma of a Gaussian blur before all else, in source pixels."""
+    noise: float | None = None
+    """Strength of Gaussian noise after the downscale, in levels of 255."""
+    seed: int | None = None
+    """Of the noise."""
+    codec: str | None = None
+    """libx264, libx265, libvpx-vp9, libsvtav1 (or h264, h265, vp9, av1), or none for a lossless
+    result."""
+    crf: float | None = None
+    """Quality of the encoder: higher is worse."""
+    kbps: float | None = None
+    """Mean bitrate of the video in kilobits a second, instead of --crf."""
+    vbv: float | None = None
+    """Bound the bitrate over a buffer of so many seconds (x264, x265)."""
+    speed: str | None = None
+    """The encoder's own preset: veryfast, medium ..., a number for VP9 and AV1."""
+    gop: int | None = None
+    """Frames from one key frame to the next, at most."""
+    start: float | None = None
+    """Second to begin at."""
+    duration: float | None = None
+    """Seconds to take."""
+    drop: bool = False
+    """Leave out streams that the output's container cannot hold, instead of refusing."""
+    overwrite: bool = False
+    """Replace an existing output and its record."""
+    json: bool = False
+    """One JSON line per second on stdout, and a summary."""
+
+    def run(self) -> int:
+        """Does it, and returns the exit status."""
+        if self.presets:
+            print(aligned([row(name) for name in PRESETS]))
+            return 0
+        if self.input is None:
+            raise UsageError("no INPUT; name a video, a picture or a folder (--help tells more)")
+        chosen = self.recipe()
+        kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
+        settings, show = Settings(**kept), "json" if self.json else "text"
+        output = self.output or default_output(self.input, chosen, self.preset)
+        if not self.input.is_dir():
+            return self._report([degrade_path(self.input, output, chosen, settings, show)])
+        errors: list[JaxvsrError] = []
+
+        def failed(error):
+            errors.append(error)
+            complain(error)
+
+        results = degrade_folder(self.input, output, chosen, settings, show, failed)
+        status = self._report(results)
+        return errors[0].status if errors else status
+
+    def recipe(self):
+        """The preset's recipe with what was given in its place."""
+        names = ("factor", "downscale", "sigma", "taps", "phase", "blur", "noise", "seed", "codec")
+        names += ("crf", "kbps", "vbv", "gop")
+        changes = {name: getattr(self, name) for name in names}
+        return recipe(self.preset, preset=self.speed, **changes)
+
+    def _report(self, results: list[Result]) -> int:
+        for result in results:
+            if not self.json:
+                rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
+                print(f"{result.output}{rate}")
+        return DAMAGED if any(result.damaged for result in results) else 0
+
+
+def row(name: str) -> dict:
+    """A preset as a row of the list."""
+    made, preset = PRESETS[name].recipe, PRESETS[name]
+    rate = "lossless" if made.codec is None else f"{made.codec} {made.preset}"
+    if made.codec:
+        rate += f" CRF {made.crf:g}" if made.kbps is None else f" {made.kbps:g} kb/s"
+        rate += f" GOP {made.gop}"
+    return {
+        "preset": name,
+        "downscale": f"{made.downscale} 1/{made.factor:g}",
+        "codec": rate,
+        "source (ours: what it does not say)": preset.source
+        + (f" (ours: {preset.ours})" if preset.ours else ""),
+    }

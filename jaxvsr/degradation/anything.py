@@ -1,0 +1,150 @@
+"""Anything to something worse: frames, a picture, a video, or a folder of either."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from jaxvsr.degradation import presets
+from jaxvsr.degradation.coding import spoil
+from jaxvsr.degradation.downscale import area, quantise, reduced
+from jaxvsr.degradation.film import degrade_film, record_path, write_record
+from jaxvsr.degradation.recipe import Recipe
+from jaxvsr.degradation.record import Facts, tell
+from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
+from jaxvsr.plan import check_place
+from jaxvsr.settings import Result, Settings
+from jaxvsr.video import encode
+from jaxvsr.video.images import SUFFIXES as PICTURES
+from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video.streams import SUFFIXES as VIDEOS
+
+SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
+
+
+def degrade(source, output=None, recipe: str | Recipe = "sr-unet", **changes):
+    """Spoils frames or a file as a paper does; `recipe` is a preset's name or a `Recipe`.
+
+    Frames [T, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind,
+    numpy, [T, h, w, 3]. A path to a video, a picture or a folder is spoiled into `output` (beside
+    it by default), with a record OUTPUT.json, and gives a `Result`, or a list of them for a folder.
+    `changes` are fields of `Recipe` (a codec of "none" leaves it out), and for paths `start`,
+    `duration`, `interlaced`, `drop` and `overwrite` as of `Settings`.
+    Raises a `JaxvsrError` that says in one line what is wrong and what to do.
+    """
+    settings = Settings(**{k: changes.pop(k) for k in SETTINGS if k in changes})
+    chosen = choose(recipe, **changes)
+    if isinstance(source, str | Path):
+        mark = recipe if isinstance(recipe, str) else "degraded"
+        output = Path(output) if output else default_output(Path(source), chosen, mark)
+        return degrade_path(Path(source), output, chosen, settings)
+    frames = np.asarray(source)
+    if frames.dtype.kind != "f":
+        return spoil(frames, chosen)
+    return spoil(quantise(frames), chosen).astype(frames.dtype) / 255
+
+
+def choose(recipe: str | Recipe, **changes) -> Recipe:
+    """A recipe or the preset of a name, with fields changed. Raises UsageError."""
+    known = {field.name for field in fields(Recipe)}
+    if unknown := changes.keys() - known:
+        raise UsageError(f"no field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    if isinstance(recipe, str):
+        return presets.recipe(recipe, **changes)
+    return replace(recipe, **changes)
+
+
+def default_output(source: Path, recipe: Recipe, mark: str) -> Path:
+    """Beside the input, named after what is done: film_sr-unet.mp4."""
+    if source.is_dir():
+        return source.with_name(f"{source.name}_{mark}")
+    return source.with_name(f"{source.stem}_{mark}{suffix_for(source, recipe)}")
+
+
+def suffix_for(source: Path, recipe: Recipe) -> str:
+    """The source's own suffix where it can be written by the recipe, else ".mkv"."""
+    suffix = source.suffix.lower()
+    if suffix in PICTURES or recipe.codec in encode.CONTAINERS.get(suffix, ()):
+        return suffix
+    return ".mkv"
+
+
+def degrade_path(source: Path, output: Path, recipe: Recipe, settings: Settings, show="none"):
+    """Spoils one file, or every file of a folder; see `degrade`."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+    if source.is_dir():
+        return degrade_folder(source, output, recipe, settings, show)
+    if source.suffix.lower() in PICTURES:
+        return degrade_picture(source, output, recipe, settings)
+    return degrade_film(source, output, recipe, settings, show)
+
+
+def degrade_folder(
+    source: Path,
+    output: Path,
+    recipe: Recipe,
+    settings: Settings,
+    show: str = "none",
+    failed: Callable[[JaxvsrError], None] | None = None,
+) -> list[Result]:
+    """Spoils every video and picture of a folder into another; finished ones are left alone.
+
+    `failed` hears of files that cannot be spoiled; without it the first one raises.
+    """
+    files = sorted(p for p in source.iterdir() if p.suffix.lower() in VIDEOS.union(PICTURES))
+    if not files:
+        raise InputError(f"{source}: no video or picture in this folder; check the path")
+    if output.resolve() == source.resolve():
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    try:
+        output.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
+    results = []
+    for path in files:
+        suffix = suffix_for(path, recipe)
+        same = suffix == path.suffix.lower()
+        target = output / (path.name if same else path.name + suffix)
+        if target.exists() and not settings.overwrite:
+            continue
+        try:
+            results.append(degrade_path(path, target, recipe, settings, show))
+        except JaxvsrError as error:
+            if failed is None:
+                raise
+            failed(error)
+    return results
+
+
+def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settings) -> Result:
+    """Blurs, shrinks and grains one picture, 8 bits; video codecs are not for pictures.
+
+    Transparency is averaged down. A notice says that the codec was left out.
+    """
+    if output.suffix.lower() not in PICTURES:
+        kinds = ", ".join(sorted(PICTURES))
+        raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
+    still = replace(recipe, codec=None, crf=None, kbps=None, vbv=None, preset=None)
+    rgb, alpha = read_image(source)
+    check_place(source, output, settings)
+    check_place(source, record_path(output), settings)
+    small = quantise(reduced(np.float32(rgb) / np.iinfo(rgb.dtype).max, still, 0))
+    if alpha is not None:
+        height, width = still.used(*alpha.shape)
+        clear = np.float32(alpha[:height, :width, None]) / np.iinfo(alpha.dtype).max
+        alpha = quantise(area(clear, small.shape[:2]))[..., 0]
+    draft = output.with_name(f".{output.stem}.part{output.suffix}")
+    try:
+        write_image(draft, small, alpha)
+        draft.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    coded = [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
+    told = tell(still, Facts(), (1, *small.shape[:2]), None)
+    size = {"name": source.name, "width": rgb.shape[1], "height": rgb.shape[0]}
+    write_record(told | {"source": size, "notices": coded}, output)
+    return Result(output, 1, 0, 0.0, tuple(coded))
