@@ -10,7 +10,7 @@ from jaxvsr.comparison.thinning import Curve
 WIDTH, HEIGHT = 560, 150  # of a chart, in the units of its view box
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 20  # room around the lines
 DASHES = ("", "6 3", "2 3", "8 3 2 3")  # for the candidates after the last colour
-SHADES = 7  # colours of lines, --s0 to --s6 in the style sheet
+SHADES = 6  # colours of lines, --s0 to --s5 in the style sheet
 
 
 def svg(curves: list[Curve | None], span: float, label: str) -> str:
@@ -32,6 +32,11 @@ def svg(curves: list[Curve | None], span: float, label: str) -> str:
     cursor = f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}" hidden />'
     name = f'role="img" tabindex="0" aria-label="{escape(label)}"'
     return f"<svg {box} {name}>{''.join(parts)}{cursor}</svg>"
+
+
+def look(candidate: int) -> str:
+    """The classes of a candidate's key: its colour, and its dashes after the last colour."""
+    return f"key s{candidate % SHADES} d{candidate // SHADES % len(DASHES)}"
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

@@ -79,10 +79,9 @@ def write(
         "heading": _heading(names, reference),
         "table": _table(scores),
         "notes": "".join(f"<li>{escape(note)}</li>" for note in wording.notes(scores)),
-        "legend": escape(f"{wording.legend(scores)}; {wording.DIRECTIONS}"),
+        "legend": escape(f"{wording.legend(scores)}; {wording.DIRECTIONS}; bold is best"),
         "keys": "".join(
-            f'<span class="key s{i % chart.SHADES}">{escape(name)}</span>'
-            for i, name in enumerate(names)
+            f'<span class="{chart.look(i)}">{escape(name)}</span>' for i, name in enumerate(names)
         ),
         "pictures": "".join(map(_picture, pictures)),
         "absent": "" if pictures else "hidden",
@@ -95,6 +94,7 @@ def write(
 
 
 def _heading(names: list[str], reference: str) -> str:
+    reference = Path(reference).name or reference  # a page may go to others: no folders of ours
     what = " · ".join(names) if len(names) <= 3 else f"{len(names)} candidates"
     return escape(what + f" against {wording.printable(reference)}" * bool(reference))
 
@@ -160,7 +160,7 @@ def _told(metric: str, curve: Curve | None) -> list[str] | None:
 def _figure(metric, scores, names, curves: list[Curve | None], span: float) -> str:
     means = [wording.shown(metric, wording.mean(score, metric)) for score in scores]
     keys = "".join(
-        f'<span class="key s{i % chart.SHADES}" title="{escape(name)}">'
+        f'<span class="{chart.look(i)}" title="{escape(name)}">'
         f'<b data-mean="{mean}">{mean}</b></span>'
         for i, (name, mean, curve) in enumerate(zip(names, means, curves, strict=True))
         if curve is not None

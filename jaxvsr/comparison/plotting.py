@@ -7,7 +7,7 @@ from jaxvsr.comparison.saving import save
 from jaxvsr.errors import UsageError
 
 # After Okabe and Ito 2008, to be told apart by colour-blind eyes; on white all have contrast.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0578d", "#8a6d00", "#4d4d4d", "#3a9bd9")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0578d", "#8a6d00", "#4d4d4d")
 DASHES = ("-", "--", ":", "-.")  # for the candidates after the last colour
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 110
