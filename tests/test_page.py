@@ -173,3 +173,12 @@ def test_a_gap_in_a_chart_lifts_the_pen():
     drawn = chart.svg([thin(np.arange(5.0), values, 10)], 4.0, "x")
     path = re.search(r'<g class="s0"><path d="([^"]*)"', drawn)[1]
     assert path.count("M") == 2 and path.count("L") == 2
+
+
+def test_more_sections_stand_below_the_charts(tmp_path):
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(picture, "png")
+    sections = {"Rates & <curves>": picture.getvalue(), "BD-rates": "a  <b>\nc  1 %"}
+    html = page.write(three(), [], tmp_path / "page.html", sections=sections).read_text()
+    assert "<h2>Rates &amp; &lt;curves&gt;</h2>" in html and "data:image/png;base64," in html
+    assert "<pre>a  &lt;b&gt;\nc  1 %</pre>" in html

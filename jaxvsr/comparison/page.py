@@ -31,6 +31,7 @@ class Picture:
 
     `frames` maps names to RGB uint8 [h, w, 3], the reference first; `values` are the candidates'
     values of `metric` in that frame. `spot` is (top, left) of the rectangle in the whole frame.
+    `label` stands in place of the frame's number and time.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Picture:
     metric: str
     values: Mapping[str, float]
     spot: tuple[int, int] = (0, 0)
+    label: str = ""
 
 
 def pictures(
@@ -66,10 +68,16 @@ def pictures(
 
 
 def write(
-    scores: list[Scores], pictures: list[Picture], path: str | Path, *, reference: str = ""
+    scores: list[Scores],
+    pictures: list[Picture],
+    path: str | Path,
+    *,
+    reference: str = "",
+    sections: Mapping[str, str | bytes] | None = None,
 ) -> Path:
     """Writes the page and returns its path; `reference` is what the candidates were held against.
 
+    `sections` are more of them, by title: text that keeps its lines, or the bytes of a PNG.
     Nothing is loaded from elsewhere. Without JavaScript the table, the curves and the pictures
     are still to be seen; with it a slider lies over the pictures and the curves tell their
     values. Curves of long films are thinned.
@@ -85,6 +93,7 @@ def write(
         ),
         "pictures": "".join(map(_picture, pictures)),
         "absent": "" if pictures else "hidden",
+        "sections": "".join(_section(*item) for item in (sections or {}).items()),
     }
     parts["charts"], data = _charts(scores, names)
     parts["data"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
@@ -97,6 +106,15 @@ def _heading(names: list[str], reference: str) -> str:
     reference = Path(reference).name or reference  # a page may go to others: no folders of ours
     what = " · ".join(names) if len(names) <= 3 else f"{len(names)} candidates"
     return escape(what + f" against {wording.printable(reference)}" * bool(reference))
+
+
+def _section(title: str, content: str | bytes) -> str:
+    if isinstance(content, str):
+        body = f"<pre>{escape(content)}</pre>"
+    else:
+        source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        body = f'<img class="figure" alt="{escape(title)}" src="{source}">'
+    return f'<section><h2>{escape(title)}</h2><div class="wide">{body}</div></section>'
 
 
 def _table(scores: list[Scores]) -> str:
@@ -177,7 +195,7 @@ def _figure(metric, scores, names, curves: list[Curve | None], span: float) -> s
 
 def _picture(picture: Picture) -> str:
     """One frame: the reference and the candidates side by side, as the slider finds them."""
-    where = f"frame {picture.index}, {picture.time:.2f} s"
+    where = picture.label or f"frame {picture.index}, {picture.time:.2f} s"
     figures = []
     for name, frame in picture.frames.items():
         value = picture.values.get(name)
