@@ -1,10 +1,11 @@
-"""The pixel losses by their definitions."""
+"""The losses by their definitions."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxvsr import losses
+from jaxvsr import losses, metrics
 
 
 def test_l1_is_the_mean_error():
@@ -17,3 +18,15 @@ def test_charbonnier_nears_l1_far_from_zero_and_is_smooth_at_zero():
     assert near == pytest.approx(float(losses.l1(fake, real)), abs=1e-4)
     assert losses.charbonnier(real, real) == 0
     assert jnp.all(jax.grad(losses.charbonnier)(real, real) == 0)
+
+
+@pytest.mark.parametrize(("name", "side"), [("ssim", 16), ("ms_ssim", 161)])
+def test_structural_losses_are_what_is_missing_from_the_metric(name, side):
+    real = np.random.default_rng(0).random((2, side, side, 3), np.float32)
+    fake = 0.9 * real
+    loss, metric = getattr(losses, name), getattr(metrics, name)
+    value, gradient = jax.value_and_grad(loss)(fake, real)
+    assert value == pytest.approx(1 - float(metric(fake, real).mean()), abs=1e-6)
+    better = loss(fake - 1e-3 * gradient / jnp.abs(gradient).max(), real)
+    assert jnp.isfinite(gradient).all() and 0 < better < value
+    assert loss(real, real) == pytest.approx(0, abs=1e-6)
