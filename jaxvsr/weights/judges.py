@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvsr.errors import WeightsError
+from jaxvsr.metrics.niqe import Pristine
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.features import STACKS, Trunk
 from jaxvsr.weights.layouts import Tensors, state_dict, to_tree
@@ -122,14 +123,12 @@ def trunk_params(net: str, path: str | Path | None = None) -> dict:
     return _trunk(net, _locate(TRUNKS[net], path))
 
 
-def niqe_pristine(path: str | Path | None = None):
-    """What NIQE knows of undistorted pictures, a `jaxvsr.metrics.niqe.Pristine` in float64.
+def niqe_pristine(path: str | Path | None = None) -> Pristine:
+    """What NIQE knows of undistorted pictures, in float64.
 
     `path` is an .npz with `mu_pris_param` [1, 36] and `cov_pris_param` [36, 36], as BasicSR
     publishes it. WeightsError where it cannot be had or is something else.
     """
-    from jaxvsr.metrics.niqe import Pristine
-
     path, side = _locate(NIQE, path), NIQE_FEATURES
     found = _read(path)
     wanted = {"mu_pris_param": (1, side), "cov_pris_param": (side, side)}
