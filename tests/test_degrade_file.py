@@ -228,6 +228,24 @@ def test_what_cannot_be_is_one_line_and_a_status(film, tmp_path, capsys, args, s
     assert [p.name for p in tmp_path.iterdir()] == ["text.mp4"]
 
 
+def test_what_an_encoder_refuses_is_told_in_its_words(film, tmp_path, capsys):
+    assert degrade(film, tmp_path / "out.mkv", "--factor", 32, "--codec", "h265") == 2
+    assert "8x6 by libx265: the encoder refuses" in capsys.readouterr().err
+    with pytest.raises(jaxvsr.JaxvsrError, match="8x6 by libx265"):
+        jaxvsr.degrade(read_frames(film), factor=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_leaves_nothing_behind(film, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxvsr.degradation.film.mux.assemble", stop)
+    assert degrade(film, tmp_path / "out.mkv", "--speed", "ultrafast") == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_replaced_without_leave(film, tmp_path, capsys):
     out = tmp_path / "out.mkv"
     for there in (out, record_path(out)):

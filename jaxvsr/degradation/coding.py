@@ -120,7 +120,13 @@ def encode(frames, size: tuple[int, int], recipe: Recipe) -> list[av.Packet]:
         return packets + encoder.encode(None)
     except av.FFmpegError as error:
         what = f"{size[1]}x{size[0]} by {recipe.codec}"
-        raise UsageError(f"{what}: the encoder refuses ({error}); try other settings") from error
+        raise UsageError(f"{what}: {refusal(error)}; try other settings") from error
+
+
+def refusal(error: av.FFmpegError) -> str:
+    """What an encoder said when it would not begin, in one line."""
+    said = (error.log or (0, "", ""))[2].strip().rstrip(".")
+    return f"the encoder refuses ({said or error.strerror})"
 
 
 def decode(packets: list[av.Packet], recipe: Recipe) -> tuple[np.ndarray, record.Facts]:

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 
 from jaxvsr.degradation import record
-from jaxvsr.degradation.coding import options
+from jaxvsr.degradation.coding import options, refusal
 from jaxvsr.degradation.downscale import quantise, reduced
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import InputError, OutputError, SpaceError, StoppedError, UsageError
@@ -166,6 +167,7 @@ def _write(reader, plan: Plan, recipe: Recipe, folder: Path, progress: Progress)
     path = folder / ("pictures" if plan.encoding is None else "picture.mkv")
     written = Written([path])
     with ExitStack() as stack:
+        stack.enter_context(_named(plan, recipe))
         writer = _open(path, plan, recipe, written.facts)
         stack.enter_context(closing(writer))
         frames = ahead(spoiled(reader, plan, recipe), DEPTH)
@@ -178,6 +180,18 @@ def _write(reader, plan: Plan, recipe: Recipe, folder: Path, progress: Progress)
     if recipe.codec is not None:
         record.hear_file(path, written.facts, decodes=recipe.codec in READ_BACK)
     return written
+
+
+@contextmanager
+def _named(plan: Plan, recipe: Recipe) -> Iterator[None]:
+    """An encoder's refusal as a UsageError that tells what it was asked for."""
+    try:
+        yield
+    except OutputError as error:
+        if not isinstance(error.__cause__, (av.ArgumentError, av.ExternalError)):
+            raise
+        what = f"{plan.size[1]}x{plan.size[0]} by {recipe.codec}"
+        raise UsageError(f"{what}: {refusal(error.__cause__)}; try other settings") from error
 
 
 def _open(path: Path, plan: Plan, recipe: Recipe, facts: record.Facts):
