@@ -5,6 +5,7 @@ points, saved by the tests of github.com/sanghyun-son/bicubic_pytorch (test_answ
 of whose files agree with ours to 1e-12, those of a photograph to 1e-13.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_a_flat_image_stays_flat(kernel):
 def test_sides_are_rounded_up_and_leading_axes_pass():
     assert imresize(np.zeros((2, 5, 7, 10, 3), np.float32), 0.25).shape == (2, 5, 2, 3, 3)
     assert imresize(np.zeros((7, 10, 1)), 1.5).shape == (11, 15, 1)
+
+
+def test_it_runs_and_differentiates_inside_jit():
+    image = jnp.asarray(np.random.default_rng(0).random((2, 9, 8, 3)), jnp.float32)
+    halved = jax.jit(lambda x: imresize(x, 0.5))(image)
+    np.testing.assert_allclose(halved, imresize(np.asarray(image), 0.5), atol=1e-6)
+    slope = jax.jit(jax.grad(lambda x: imresize(x, 0.5)[0, 1, 1, 0]))(image)
+    assert slope.sum() == pytest.approx(1, abs=1e-6) and jnp.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -137,7 +137,9 @@ def _outline(source, info: VideoInfo, first, output: Path, origin):
     """(the open file, its main video stream, {index in the source: stream}) before the header."""
     suffix = output.suffix.lower()
     metadata = copying.metadata(source.metadata)
-    options = {"avoid_negative_ts": "disabled"} if suffix in (".mkv", ".webm") else {}
+    options = {"fflags": "+bitexact"}  # else Matroska draws its UIDs
+    if suffix in (".mkv", ".webm"):
+        options["avoid_negative_ts"] = "disabled"
     free = {key.lower() for key in metadata} - MP4_KEYS
     if suffix in (".mp4", ".mov") and free and not _has_cover(source):  # it is one or the other
         options["movflags"] = "+use_metadata_tags"
