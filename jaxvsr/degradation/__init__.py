@@ -6,5 +6,5 @@ from jaxvsr.degradation.downscale import COLOURS, quantise, shrink
 from jaxvsr.degradation.presets import PRESETS
 from jaxvsr.degradation.recipe import CODECS, DOWNSCALES, Recipe, draw
 
-__all__ = ["CODECS", "COLOURS", "Cache", "DOWNSCALES", "PRESETS", "Recipe", "code", "draw"]
+__all__ = ["CODECS", "COLOURS", "DOWNSCALES", "PRESETS", "Cache", "Recipe", "code", "draw"]
 __all__ += ["quantise", "shrink", "spoil", "spoil_and_tell", "subsampled"]

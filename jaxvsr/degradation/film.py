@@ -39,7 +39,7 @@ READ_BACK = ("libx264", "libvpx-vp9")  # whose QPs only their decoders tell
 
 @dataclass
 class Written:
-    """What was written: segments, times of their frames, facts about them, lost packets."""
+    """What was written: segments, the times of their frames, facts about these."""
 
     segments: list[Path]
     times: list[tuple[int, int]] = field(default_factory=list)
@@ -124,7 +124,7 @@ def announce(progress: Progress, plan: Plan, recipe: Recipe, lost: list[str]) ->
     """Says what a person might not expect of the result."""
     info = plan.info
     height, width = recipe.used(info.height, info.width)
-    if (height, width) < (info.height, info.width) or width < info.width:
+    if (height, width) != (info.height, info.width):
         progress.notice(
             f"cut from {info.width}x{info.height} to {width}x{height}, to divide evenly"
         )
