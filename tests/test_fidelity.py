@@ -129,7 +129,7 @@ def test_agrees_with_libvmaf(shared, fake, real, size, key):
     """Netflix's 10-bit pairs, whose luma is given to libvmaf as 0 to 255.75.
 
     float_ssim is ours, but its window has six digits, which is worth 1.3e-5. float_ms_ssim is
-    ours with `convention="libvmaf"`; the paper's own pooling gives 0.001 more.
+    ours with `convention="libvmaf"`; the paper's own pooling gives 0.001 more on the first pair.
     """
     expected = json.loads((shared / "vmaf" / "expected.json").read_text())[key]
     width, height = size

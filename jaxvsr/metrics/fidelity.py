@@ -64,7 +64,7 @@ def ms_ssim(fake: Image, real: Image, *, channels="rgb", crop=0, convention="wan
 
     - "wang", the authors' code: halves by means of 2x2 pixels.
     - "libvmaf", its float_ms_ssim: halves by the 9/7 wavelet's low-pass, and averages contrast,
-      structure and luminance apart before it multiplies them. On compressed video 0.001 lower.
+      structure and luminance apart before it multiplies them. They differ by about 0.001.
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"convention {convention!r}: choose {' or '.join(CONVENTIONS)}")

@@ -33,7 +33,7 @@ class Pristine(NamedTuple):
 
 @partial(jax.jit, static_argnames=("channels", "crop"))
 def niqe(images: Float[Array, "*n h w c"], pristine: Pristine, *, channels="y", crop=0):
-    """Distance from pristine photographs, [...]; lower is better, about 3 for a good photograph.
+    """Distance from pristine photographs, [...]; lower is better, 3 to 5 for a clean picture.
 
     Images are [..., H, W, C] in [0, 1]; they lose `crop` pixels at each border, and then what is
     left over from blocks of 96x96 at the right and at the bottom. NIQE looks at one plane, in
