@@ -3,9 +3,11 @@
 net = jaxvsr.load("sr_unet_light_x2")        # a packaged name, a path, or a URL
 better = net(frames)                         # [N, H, W, 3], uint8 or float in [0, 1]
 jaxvsr.enhance("film.mp4", model="sr_unet_light_x2")
+jaxvsr.compare("truth.mkv", "film.mp4").mean("psnr")
 jaxvsr.degrade("film.mp4", "worse.mp4", "gan-evh")     # as a paper does to its data
 """
 
+from jaxvsr.comparison.one import compare
 from jaxvsr.degradation.anything import degrade
 from jaxvsr.enhance import enhance
 from jaxvsr.errors import JaxvsrError
@@ -15,4 +17,4 @@ from jaxvsr.settings import Result, Settings
 
 __version__ = "0.1.0"
 __all__ = ["MODELS", "JaxvsrError", "Network", "Result", "Settings", "Spec"]
-__all__ += ["degrade", "enhance", "load"]
+__all__ += ["compare", "degrade", "enhance", "load"]

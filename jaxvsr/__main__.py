@@ -1,4 +1,4 @@
-"""The command line: python -m jaxvsr enhance | degrade | models."""
+"""The command line: python -m jaxvsr enhance | compare | degrade | models."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import tyro
 
 import jaxvsr
+from jaxvsr.commands.compare import Compare
 from jaxvsr.commands.degrade import Degrade
 from jaxvsr.commands.enhance import Enhance
 from jaxvsr.commands.models import Models
@@ -16,7 +17,7 @@ from jaxvsr.errors import JaxvsrError, StoppedError
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; errors become one line on stderr."""
-    commands = {"enhance": Enhance, "degrade": Degrade, "models": Models}
+    commands = {"enhance": Enhance, "compare": Compare, "degrade": Degrade, "models": Models}
     command = tyro.extras.subcommand_cli_from_dict(
         commands,
         prog="python -m jaxvsr",

@@ -15,7 +15,7 @@ NAMED = re.compile(r"(?P<name>[^=@]+)(?:@(?P<kbps>[^=@]*))?=(?P<path>.+)", re.DO
 
 @dataclass(frozen=True)
 class Candidate:
-    """A path (or an array of frames, or an open source), its name in tables, and where known its bitrate in kbit/s.
+    """A path (or frames, or an open source), its name in tables, and its bitrate in kbit/s.
 
     Candidates of one `series` are points of one curve over the bitrate.
     """

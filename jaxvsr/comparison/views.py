@@ -11,7 +11,7 @@ from jaxvsr import ops
 from jaxvsr.video import colour
 from jaxvsr.video.colour import MATRICES, Colour
 
-Planes = tuple[np.ndarray, ...]
+Planes = tuple[jax.Array | np.ndarray, ...]
 
 
 class View:
@@ -22,7 +22,7 @@ class View:
     by `method`; `crop` pixels go at each border.
     """
 
-    def __init__(self, planes: Planes, meaning: Colour | None, size, *, method=None, crop=0):
+    def __init__(self, planes: Planes, meaning: Colour | None, size, method=None, crop=0):
         self._planes, self._meaning, self._size = planes, meaning, tuple(size)
         self._method, self._inside = method, slice(crop, -crop or None)
 
@@ -30,6 +30,14 @@ class View:
     def rgb(self) -> Float[Array, "n h w 3"]:
         """R'G'B' in [0, 1]."""
         return self._whole[:, self._inside, self._inside]
+
+    @cached_property
+    def channels(self) -> tuple[Float[Array, "n h w"], ...]:
+        """The same as three planes, which a sum over all of them is much faster to take from."""
+        if self._is_video:
+            planes = colour.to_channels(self._planes, self._meaning)
+            return tuple(jnp.clip(p, 0, 1)[:, self._inside, self._inside] for p in planes)
+        return tuple(self.rgb[..., i] for i in range(3))
 
     @cached_property
     def luma(self) -> Float[Array, "n h w 1"]:
@@ -41,12 +49,15 @@ class View:
         return y[:, self._inside, self._inside, None]
 
     def luma_of(self, matrix: str) -> Float[Array, "n h w"]:
-        """Luma of a matrix, 0 for black and 1 for white, with the border."""
-        meaning = self._meaning
-        if meaning is not None and self._planes[0].shape[-2:] == self._size:
-            return colour.to_luma(self._planes, meaning, matrix)
+        """Luma of a matrix, 0 for black and 1 for white, of all rows and columns."""
+        if self._is_video:
+            return colour.to_luma(self._planes, self._meaning, matrix)
         red, blue = MATRICES[matrix]
         return self._whole @ jnp.array([red, 1 - red - blue, blue], jnp.float32)
+
+    @property
+    def _is_video(self) -> bool:
+        return self._meaning is not None and self._planes[0].shape[-2:] == self._size
 
     @cached_property
     def _whole(self):

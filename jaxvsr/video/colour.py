@@ -73,11 +73,17 @@ def to_rgb(planes, colour: Colour):
     clipping is left to the caller because it would lose them.
     """
     xp = planes[0].__array_namespace__()
+    return xp.stack(to_channels(planes, colour), axis=-1)
+
+
+def to_channels(planes, colour: Colour) -> tuple:
+    """The same as three planes r, g, b, float32 [..., H, W], which is less work to make."""
+    xp = planes[0].__array_namespace__()
     black, span = colour.luma
     planes = [plane.astype(xp.float32) for plane in planes]
     if colour.matrix in ("rgb", "gray"):
         planes = [(plane - black) * (1 / span) for plane in planes]
-        return xp.stack(planes if len(planes) == 3 else planes * 3, axis=-1)
+        return tuple(planes if len(planes) == 3 else planes * 3)
     red, blue = MATRICES[colour.matrix]
     green = 1 - red - blue
     y = (planes[0] - black) * (1 / span)
@@ -85,7 +91,7 @@ def to_rgb(planes, colour: Colour):
     u, v = (_up((plane - middle) * (1 / spread), y.shape, colour, xp) for plane in planes[1:])
     r, b = y + (2 - 2 * red) * v, y + (2 - 2 * blue) * u
     g = y - (2 * blue * (1 - blue) / green) * u - (2 * red * (1 - red) / green) * v
-    return xp.stack([r, g, b], axis=-1)
+    return r, g, b
 
 
 def to_luma(planes, colour: Colour, matrix: str = "bt601"):

@@ -1,0 +1,24 @@
+"""One candidate against its reference: the comparison as a function of the library."""
+
+from dataclasses import fields
+
+from jaxvsr.comparison.run import compare as compare_all
+from jaxvsr.comparison.scores import Scores
+from jaxvsr.comparison.settings import DEFAULT, Settings
+from jaxvsr.errors import UsageError
+
+
+def compare(reference, candidate, *, metrics: tuple[str, ...] = DEFAULT, **settings) -> Scores:
+    """Scores of a candidate, frame by frame.
+
+    Both are paths (a video, a picture, a folder or pattern of pictures) or frames [T, H, W, 3],
+    numpy or JAX, uint8 or float in [0, 1]. `metrics` are keys of `jaxvsr.metrics.table.METRICS`;
+    `settings` are the other fields of `jaxvsr.comparison.settings.Settings`: crop, offset, resize,
+    shortest, start, duration. A metric that cannot be had, for want of weights or of a program, is
+    told in `Scores.unavailable`. Raises a `JaxvsrError` that says in one line what is wrong.
+    """
+    known = {field.name for field in fields(Settings)}
+    if unknown := settings.keys() - known:
+        raise UsageError(f"no setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    (scores,) = compare_all(reference, [candidate], Settings(tuple(metrics), **settings))
+    return scores
