@@ -19,10 +19,11 @@ from jaxvsr.degradation import (
     record,
     shrink,
 )
-from jaxvsr.degradation.coding import AVX512, spoil_and_tell, spoil_to_packets
+from jaxvsr.degradation.coding import spoil_and_tell, spoil_to_packets
 from jaxvsr.errors import UsageError
 from jaxvsr.resample import imresize
 from jaxvsr.video.colour import from_rgb, to_rgb
+from jaxvsr.video.encode import REPEATABLE
 
 HEVC = Recipe(codec="libx265", preset="ultrafast")
 FAST = {"libx265": "ultrafast", "libvpx-vp9": "8", "libsvtav1": "12"}
@@ -85,7 +86,7 @@ def test_x264_with_a_buffer_repeats_itself_too():
     assert len({joined(spoil_to_packets(clip, recipe)) for _ in range(3)}) == 1
 
 
-@pytest.mark.skipif(not AVX512, reason="no AVX-512 here")
+@pytest.mark.skipif(not REPEATABLE, reason="no AVX-512 here")
 def test_x264_keeps_away_from_avx_512():
     from jaxvsr.degradation.coding import options
 

@@ -372,3 +372,9 @@ def test_a_full_disk_is_a_space_error():
     encoding = encode.choose(info, ".mkv", codec="ffv1")
     with pytest.raises(SpaceError, match="/dev/full"):
         write("/dev/full", encoding, frames * 40, info, info.colour)
+
+
+@pytest.mark.skipif(not encode.REPEATABLE, reason="no AVX-512 here")
+def test_films_keep_away_from_x264s_avx_512(tmp_path):
+    info, _ = read(media.film(tmp_path / "in.mp4"))
+    assert encode.choose(info, ".mkv").options["x264-params"] == "asm=AVX2"

@@ -20,11 +20,12 @@ import av
 import numpy as np
 
 from jaxvsr.degradation import record
-from jaxvsr.degradation.coding import AVX512, decode, spoil_to_packets
+from jaxvsr.degradation.coding import decode, spoil_to_packets
 from jaxvsr.degradation.downscale import quantise
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import InputError, OutputError, SpaceError
 from jaxvsr.video.colour import to_rgb
+from jaxvsr.video.encode import REPEATABLE
 from jaxvsr.video.reader import VideoReader
 
 SUFFIX = ".spoiled"
@@ -108,7 +109,7 @@ class Cache:
 
 def key_of(source: str, recipe: Recipe) -> str:
     """The name of an entry: a digest of the source, the recipe, and what codes it."""
-    facts = [FORMAT, source, recipe.facts(), record.versions(), bool(AVX512)]
+    facts = [FORMAT, source, recipe.facts(), record.versions(), bool(REPEATABLE)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

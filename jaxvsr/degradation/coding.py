@@ -10,7 +10,6 @@ from math import prod
 
 import av
 import numpy as np
-from numpy._core import _multiarray_umath
 
 from jaxvsr.degradation import record
 from jaxvsr.degradation.downscale import COLOURS, quantise, reduced
@@ -18,16 +17,14 @@ from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import UsageError
 from jaxvsr.video import pixels
 from jaxvsr.video.colour import from_rgb, to_rgb
+from jaxvsr.video.encode import REPEATABLE
 from jaxvsr.video.streams import quiet
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 talks past FFmpeg
 
 DECODERS = {"libx264": "h264", "libx265": "hevc", "libvpx-vp9": "vp9", "libsvtav1": "libdav1d"}
-# x264's AVX-512 code for MB-tree reads past the end of a row of macroblocks unless there are a
-# multiple of eight, so that the bytes depend on what lay in memory; its AVX2 code does not.
-AVX512 = getattr(_multiarray_umath, "__cpu_features__", {}).get("AVX512F", False)
 FIXED = {  # what one thread and equal bytes need, beside the number of threads
-    "libx264": {"x264-params": "asm=AVX2"} if AVX512 else {},
+    "libx264": REPEATABLE,
     "libx265": {"x265-params": "pools=none:frame-threads=1:log-level=none"},
     "libvpx-vp9": {"deadline": "good"},
     "libsvtav1": {"svtav1-params": "lp=1"},

@@ -47,6 +47,19 @@ SLICED = 256  # pixels a side below which FFV1 chooses its slices itself
 THREADS = {"libx265": 1, "ffv1": 4}  # the others take two; pinned, for equal bytes on every run
 
 
+def _has_avx512() -> bool:
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:  # numpy keeps it to itself and may move it
+        return False
+    return bool(features.get("AVX512F"))
+
+
+# x264's AVX-512 code for MB-tree reads past the end of a row of macroblocks unless there are a
+# multiple of eight, so that the bytes depend on what lay in memory; its AVX2 code does not.
+REPEATABLE = {"x264-params": "asm=AVX2"} if _has_avx512() else {}
+
+
 @dataclass(frozen=True)
 class Encoding:
     """How frames become bytes. `crf` and `preset` are None where the encoder has no such thing."""
@@ -239,6 +252,7 @@ def _options(codec: str, crf, preset) -> dict[str, str]:
     if preset is not None:
         options["cpu-used" if codec == "libvpx-vp9" else "preset"] = str(preset)
     fixed = {
+        "libx264": REPEATABLE,
         "libx265": {"x265-params": "log-level=none:pools=2:frame-threads=1"},
         "libvpx-vp9": {"row-mt": "1", "deadline": "good"},
         "libsvtav1": {"svtav1-params": "lp=2"},
