@@ -1,0 +1,230 @@
+"""Batches to train on: aligned crops of spoiled and true clips, the same on every run.
+
+A batch is {"lr": uint8 [N, T, h, w, 3], "hr": uint8 [N, T, H, W, 3]}, RGB. It stays uint8 until it
+is on the device (`as_float` there): a quarter of the bytes to copy and queue, and the host's cores
+are left to decoding. A batch is a function of its number and the settings alone, so the position
+is all that a checkpoint needs, and the rows of all hosts together are the batch of one host.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from jaxvsr.data import catalogue
+from jaxvsr.data.made_up import procedural
+from jaxvsr.data.shots import Pairs, Spoiling, prepare, shots
+from jaxvsr.data.sources import Clip, Found, usable
+from jaxvsr.degradation import Recipe
+from jaxvsr.errors import JaxvsrError, UsageError
+
+FLIPS = ("none", "horizontal", "all")
+FOR_EVER = 2**62  # batches
+VISIT = 16  # crops of a shot that had to be spoiled for them
+SCENES = 256  # made-up ones, where no clips are given
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a batch is.
+
+    `batch` counts the rows of all hosts together; `crop` is the side in true pixels. `flips`
+    "horizontal" mirrors half of the crops, as SR-UNet does; "all" also turns them, as most papers
+    do; `reverse` plays half of them backwards. `visit` crops are cut each time that a shot is
+    opened (None: one where it lies on disk as arrays, VISIT where it is made anew), from `mix`
+    shots in turn. `length` is the frames of a shot at most, about.
+    """
+
+    batch: int = 32
+    frames: int = 7
+    crop: int = 96
+    flips: str = "horizontal"
+    reverse: bool = False
+    seed: int = 0
+    visit: int | None = None
+    mix: int = 32
+    length: int = 100
+    hosts: int = 1
+    host: int = 0
+    threads: int = 2
+
+    def __post_init__(self):
+        if self.flips not in FLIPS:
+            raise UsageError(f"flips {self.flips!r}: choose from {', '.join(FLIPS)}")
+        for name in ("batch", "frames", "crop", "visit", "mix", "hosts", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: give 1 or more")
+        if not 0 <= self.host < self.hosts:
+            raise UsageError(f"host {self.host} of {self.hosts}: hosts count from 0")
+        check_batch(self.batch, self.hosts, "hosts")
+
+
+def check_batch(batch: int, parts: int, of: str = "devices") -> None:
+    """Raises UsageError unless a batch can be dealt out evenly."""
+    if batch % parts:
+        near = " or ".join(
+            str(b) for b in (batch // parts * parts, -(-batch // parts) * parts) if b
+        )
+        raise UsageError(f"batch {batch} does not divide by {parts} {of}; use {near}")
+
+
+def as_float(batch: dict) -> dict:
+    """The batch in [0, 1], float32; for numpy and JAX arrays, so inside `jit` too."""
+    return {name: array.astype(np.float32) / 255 for name, array in batch.items()}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An endless stream of batches: iterate over `dataset`; `skipped` says what was left out.
+
+    An iterator of it has `get_state` and `set_state`, and `grain.checkpoint` can save it.
+    """
+
+    dataset: object  # grain.IterDataset: grain is imported where it is used
+    batches: "Batches"
+    skipped: tuple[str, ...] = ()
+
+
+def stream(
+    clips: Sequence[Clip] | Found | None,
+    recipe: Recipe | Callable[[np.random.Generator], Recipe],
+    feed: Feed,
+    *,
+    folder=None,
+    arrays: bool = True,
+    truth: str = "video",
+    show: Callable[[int, int], None] | None = None,
+) -> Stream:
+    """Batches of crops of clips (None: made-up scenes), spoiled by a recipe or a draw of recipes.
+
+    With a `folder` every shot is spoiled and kept there first, which `show(done, all)` can follow:
+    as arrays, or without `arrays` as coded packets alone, for sets that are too large.
+    Raises one-line errors for what cannot be trained on, before any of that: no clip long or
+    large enough, a crop that the factor does not divide, a batch that hosts do not share evenly,
+    a test set.
+    """
+    if clips is None:
+        clips = procedural(feed.seed, SCENES, max(12, feed.frames), _scene_size(feed))
+    found = clips if isinstance(clips, Found) else Found(tuple(clips))
+    spoiling = Spoiling(recipe, feed.seed, truth)
+    steps(spoiling.factor, feed.crop)
+    catalogue.refuse_test_sets(found.clips)
+    found = usable(found, feed.frames, _needed(feed.crop, spoiling.factor), "the training clips")
+    every = shots(found.clips, feed.frames, feed.length)
+    pairs, failed = Pairs(every, spoiling, folder, arrays=arrays, keep=2 * feed.mix), []
+    pairs.check_room()
+    if feed.visit is None:
+        feed = replace(feed, visit=1 if pairs.on_disk else VISIT)
+    if folder is not None:
+        pairs, failed = prepare(pairs, show, feed.host * len(every) // feed.hosts)
+    batches = Batches(pairs, feed)
+    return Stream(_threaded(batches, feed.threads), batches, (*found.skipped, *failed))
+
+
+def steps(factor: Fraction, crop: int) -> tuple[int, int, int]:
+    """(crop in spoiled pixels, grid of places in spoiled pixels, the same in true pixels).
+
+    By 3/2 crops lie at every second spoiled and every third true pixel. Raises UsageError if the
+    crop is no multiple of the grid.
+    """
+    true, spoiled = factor.numerator, factor.denominator
+    if crop % true:
+        near = crop // true * true or true
+        why = f"not a multiple of {true}, as a factor of {factor} needs"
+        raise UsageError(f"crop {crop}: {why}; use {near}")
+    return crop // true * spoiled, spoiled, true
+
+
+class Batches:
+    """Batch number `step` of this host by `[step]`, computed from nothing but its number."""
+
+    def __init__(self, pairs: Pairs, feed: Feed):
+        self.pairs, self.feed = pairs, feed
+        self._small, self._grid, self._true = steps(pairs.spoiling.factor, feed.crop)
+        self._order = lru_cache(8)(self._shuffled)
+        self._block = lru_cache(8)(self._mixed)
+
+    def __len__(self) -> int:
+        return FOR_EVER
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        """{"lr": [n, T, h, w, 3], "hr": [n, T, H, W, 3]}, uint8; n rows are this host's share."""
+        feed = self.feed
+        rows = feed.batch // feed.hosts
+        shape = rows, feed.frames
+        lr = np.empty((*shape, self._small, self._small, 3), np.uint8)
+        hr = np.empty((*shape, feed.crop, feed.crop, 3), np.uint8)
+        for row in range(rows):
+            number = step * feed.batch + feed.host * rows + row
+            self._cut(number, lr[row], hr[row])
+        return {"lr": lr, "hr": hr}
+
+    def _cut(self, number: int, lr: np.ndarray, hr: np.ndarray) -> None:
+        """Writes crop `number` of the endless sequence that all hosts share."""
+        feed, pair = self.feed, self.pairs[self.shot_of(number)]
+        rng = np.random.default_rng([feed.seed, 1, number])
+        t = rng.integers(len(pair[0]) - feed.frames + 1)
+        room = (np.array(pair[0].shape[1:3]) - self._small) // self._grid + 1
+        y, x = rng.integers(room)
+        turn = _turn(rng, feed)
+        for whole, out, grid in zip(pair, (lr, hr), (self._grid, self._true), strict=True):
+            side, top, left = out.shape[1], y * grid, x * grid
+            crop = whole[t : t + feed.frames, top : top + side, left : left + side]
+            _pixels(out)[:] = turn(_pixels(np.ascontiguousarray(crop)))
+
+    def shot_of(self, number: int) -> int:
+        """The shot that crop `number` is of: every shot once in an epoch of `visit` crops each."""
+        feed = self.feed
+        block, place = divmod(number, feed.visit * feed.mix)
+        visit = block * feed.mix + int(self._block(block)[place]) // feed.visit
+        epoch, turn = divmod(visit, len(self.pairs))
+        return int(self._order(epoch)[turn])
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.feed.seed, 2, epoch]).permutation(len(self.pairs))
+
+    def _mixed(self, block: int) -> np.ndarray:
+        rng = np.random.default_rng([self.feed.seed, 3, block])
+        return rng.permutation(self.feed.visit * self.feed.mix)
+
+
+def _turn(rng: np.random.Generator, feed: Feed) -> Callable[[np.ndarray], np.ndarray]:
+    """One flip, turn and direction of time for both crops [T, H, W] of a pair."""
+    mirror, backwards, quarters = rng.integers(2), rng.integers(2), rng.integers(4)
+
+    def turn(crop: np.ndarray) -> np.ndarray:
+        crop = crop[::-1] if feed.reverse and backwards else crop
+        crop = crop[:, :, ::-1] if feed.flips != "none" and mirror else crop
+        return np.rot90(crop, quarters, (1, 2)) if feed.flips == "all" else crop
+
+    return turn
+
+
+def _pixels(frames: np.ndarray) -> np.ndarray:
+    """uint8 [T, H, W, 3] as [T, H, W] of three-byte pixels: a turned copy takes half the time."""
+    return frames.view("V3")[..., 0]
+
+
+def _threaded(batches: Batches, threads: int):
+    """A grain dataset that makes batches ahead in threads and gives them in order."""
+    try:
+        import grain
+    except ImportError:
+        raise JaxvsrError("training data needs grain; pip install 'jaxvsr[train]'") from None
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return grain.MapDataset.source(batches).to_iter_dataset(options)
+
+
+def _needed(crop: int, factor: Fraction) -> tuple[int, int]:
+    """The smallest frame (height, width) that has such a crop: coded sides are even."""
+    unit = 2 * factor.numerator
+    side = -(-crop // unit) * unit
+    return side, side
+
+
+def _scene_size(feed: Feed) -> tuple[int, int]:
+    """Made-up scenes are twice as wide as the crop, a multiple of 48, which factors divide."""
+    side = -(-2 * feed.crop // 48) * 48
+    return side, side
