@@ -24,8 +24,9 @@ Image = Float[Array, "*n h w c"]
 
 def luma(rgb: Float[Array, "*n h w 3"]) -> Float[Array, "*n h w 1"]:
     """BT.601 luma in limited range: black is 16/255 and white 235/255."""
-    weights = jnp.array([65.481, 128.553, 24.966], rgb.dtype) / 255
-    return (rgb * weights).sum(-1, keepdims=True) + 16 / 255
+    red, green, blue = (rgb[..., i : i + 1] for i in range(3))
+    # Slices and not a sum over the last axis, which XLA on a CPU does a hundred times slower.
+    return (65.481 * red + 128.553 * green + 24.966 * blue + 16) / 255
 
 
 @partial(jax.jit, static_argnames=("channels", "crop"))
