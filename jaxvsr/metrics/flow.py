@@ -101,7 +101,9 @@ def _filter(x, axis: int, kernels, border: str):
 
 
 def _equations(before, after, flow):
-    """A'A (three numbers) and A'db (two) of each pixel, [N, 5, H, W]; Eqs. 4 to 6 of the paper.
+    """A'A (three numbers) and A'db (two) of each pixel, [N, 5, H, W].
+
+    A is the mean of both fits and 2 db the loss of b, as if the pixel had moved by `flow` already.
 
     A pixel that `flow` carries out of the second frame keeps its own A and is pulled to rest.
     """

@@ -4,7 +4,7 @@ Clips are T >= 2 neighbouring frames [T, H, W, 3], RGB in [0, 1]; a metric gives
 each of which belongs to the second frame of its pair. Motion is Farneback's flow between 8-bit
 grey frames, as in TecoGAN's published metrics. Where a metric follows the motion of the scene, that
 is the motion of the truth, so that no candidate gains by being hard to follow, and only pixels that
-both frames of the pair show count: NaN where there is none.
+both frames of the pair show count: NaN where there is none. A cut is a pair like any other.
 
 `crop` pixels are left out at each border once the motion is known; "tecogan" keeps the middle part
 whose sides are the largest multiples of 32 that leave out 16 rows and columns or more. ValueError
@@ -66,7 +66,7 @@ def tpsnr(fake: Clip, real: Clip, *, against="truth", channels="rgb", crop: Crop
     hard its motion is to estimate.
 
     `against="itself"` is the literal reading: the previous frame of the candidate, warped, beside
-    its current one. It is `warp_error` in decibels. It cannot be compared with PSNR, it is limited
+    its current one: `warp_error` in decibels, seen from the other end of the pair. It cannot be compared with PSNR, it is limited
     by the flow (the truth has between 25 and 41 dB in four 720p clips), and blurring or freezing a
     clip can raise it above the truth's: give `tpsnr(real, real, against="itself")` beside it.
     """
@@ -92,11 +92,12 @@ def tssim(fake: Clip, real: Clip, *, against="truth", channels="rgb", crop: Crop
 def warp_error(fake: Clip, real: Clip, *, crop: Crop = 0) -> Values:
     """Flow-warping error x 1000 of a candidate; lower is steadier, but blur lowers it too.
 
-    Lai et al. 2018, "Learning Blind Video Temporal Consistency", E_pair: mean squared difference,
-    frames in [0, 1], between a frame and the next one warped back onto it, over the pixels that
-    the next one shows (thresholds of Ruder et al. 2016). Lai et al. take motion and mask from the
-    unprocessed clip, here the truth; theirs is FlowNet2's, so the numbers of papers are near, not
-    equal. The truth itself has more than 0: see `warp_error(real, real)`.
+    Lai et al. 2018, "Learning Blind Video Temporal Consistency", E_warp of a pair: mean squared
+    difference, frames in [0, 1], between a frame and the next one warped back onto it, over the
+    pixels that the next one shows (thresholds of Ruder et al. 2016). Motion and mask are those of
+    the unprocessed clip there, of the truth here. Papers use FlowNet2 or another learned flow, so
+    compare within one table, not with theirs. The truth itself has more than 0:
+    `warp_error(real, real)` says what cannot be told from motion here.
     """
     return motion_scores(fake, real, ("warp_error",), crop=crop)["warp_error"]
 
@@ -204,7 +205,7 @@ def _steadiness(change, frame, seen, names) -> dict:
 def _visible(flow, back):
     """[1, H, W, 1]: pixels at the start of `flow` that its end shows too; `back` starts there.
 
-    Ruder et al. 2016, Eqs. 5 and 6: the way there and back ends where it began, and `flow` is
+    Ruder et al. 2016, as Lai et al. use them: the way there and back ends where it began, and `flow` is
     smooth, because it is wrong where it is not. ours: and it ends inside the frame.
     """
     returned, length = ops.warp(back, flow), _square(flow)
