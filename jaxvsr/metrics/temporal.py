@@ -66,9 +66,10 @@ def tpsnr(fake: Clip, real: Clip, *, against="truth", channels="rgb", crop: Crop
     hard its motion is to estimate.
 
     `against="itself"` is the literal reading: the previous frame of the candidate, warped, beside
-    its current one: `warp_error` in decibels, seen from the other end of the pair. It cannot be compared with PSNR, it is limited
-    by the flow (the truth has between 25 and 41 dB in four 720p clips), and blurring or freezing a
-    clip can raise it above the truth's: give `tpsnr(real, real, against="itself")` beside it.
+    its current one; that is `warp_error` in decibels, seen from the other end of the pair. It
+    cannot be compared with PSNR, it is limited by the flow (the truth has between 25 and 41 dB in
+    four 720p clips), and blurring or freezing a clip can raise it above the truth's: give
+    `tpsnr(real, real, against="itself")` beside it.
     """
     options = {"against": against, "channels": channels, "crop": crop}
     return motion_scores(fake, real, ("tpsnr",), **options)["tpsnr"]
@@ -205,8 +206,8 @@ def _steadiness(change, frame, seen, names) -> dict:
 def _visible(flow, back):
     """[1, H, W, 1]: pixels at the start of `flow` that its end shows too; `back` starts there.
 
-    Ruder et al. 2016, as Lai et al. use them: the way there and back ends where it began, and `flow` is
-    smooth, because it is wrong where it is not. ours: and it ends inside the frame.
+    Ruder et al. 2016, as Lai et al. use it: the way there and back ends where it began, and `flow`
+    is smooth, because it is wrong where it is not. ours: and it ends inside the frame.
     """
     returned, length = ops.warp(back, flow), _square(flow)
     loop = _square(flow + returned) <= 0.01 * (length + _square(returned)) + 0.5
