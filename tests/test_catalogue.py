@@ -128,6 +128,8 @@ def test_a_missing_dataset_says_what_to_download_and_where_to_put_it(tmp_path, n
 def test_unknown_names_list_the_choices(tmp_path):
     with pytest.raises(UsageError, match="vimeo90k"):
         catalogue.clips("vimeo", "train", tmp_path)
+    with pytest.raises(UsageError, match="vimeo90k"):
+        builders.build("vimeo", tmp_path, tmp_path)
     with pytest.raises(UsageError, match="choose from train, test"):
         catalogue.clips("vimeo90k", "val", tmp_path)
 

@@ -1,8 +1,8 @@
 """How fast batches to train on are made: `python -m tools.bench_data [--folder FOLDER]`.
 
-Batches of 32 crops of 7 x 96 x 96, spoiled by x264, in three ways: cut from arrays on disk, cut
-from coded packets on disk, and from made-up scenes that are drawn and coded for them. Beside it,
-what one core can draw of scenes with and without their optical flow.
+Batches of 32 crops of 7 x 96 x 96, spoiled by x264, in two ways: cut from arrays on disk, and from
+made-up scenes that are drawn and coded for them. Beside it, what one core can draw of scenes with
+and without their optical flow.
 """
 
 import os
@@ -50,9 +50,7 @@ def main(args: Args) -> None:
         cached = pipeline.stream(clips, RECIPE, feed, folder=place)
         made = time.perf_counter() - start
         tell("arrays on disk", cached, args.batches)
-        packets = pipeline.stream(clips, RECIPE, feed, folder=place, arrays=False)
-        tell("packets on disk", packets, max(3, args.batches // 10))
-    tell("scenes, drawn and coded", pipeline.stream(None, RECIPE, feed), max(3, args.batches // 10))
+    tell("scenes, drawn and coded", pipeline.stream(None, RECIPE, feed), args.batches // 2)
     print(f"spoiling {len(cached.batches.pairs)} shots beforehand took {made:.1f} s")
     for name, draw in (("clip", clip_of), ("clip and flow", flow_of)):
         print(f"scenes of 7 x 96 x 96, {name}, one core: {1 / seconds(draw):.0f} a second")

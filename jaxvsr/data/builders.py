@@ -31,14 +31,14 @@ def build(name: str, root, into) -> Path:
     Every split that is at least in part there becomes a split of the same name. What was built
     before is kept. Raises InputError where nothing is there or nothing was stored, with what to do.
     """
-    splits = {}
-    for split in catalogue.DATASETS[name].splits:
+    splits, reasons = {}, []
+    for split in catalogue.known(name).splits:
         try:
             splits[split] = catalogue.clips(name, split, root)
         except InputError as error:
-            reason = error
+            reasons.append(error)
     if not splits:
-        raise reason
+        raise reasons[0]
     return store(name, splits, into)
 
 

@@ -70,7 +70,7 @@ class Inventory:
 
 def check(name: str, root) -> Inventory:
     """What of dataset `name` lies at `root` (its folder, or the one that holds it)."""
-    dataset, home = _known(name), home_of(name, root)
+    dataset, home = known(name), home_of(name, root)
     present, missing = {}, []
     for split, expected in dataset.counts.items():
         there = [sequence for sequence in dataset.splits[split](home) if _exists(sequence[0])]
@@ -88,7 +88,7 @@ def clips(name: str, split: str, root) -> Found:
     Raises InputError with what to download and where to put it if there is not one, and
     UsageError for an unknown dataset or split.
     """
-    dataset = _known(name)
+    dataset = known(name)
     if split not in dataset.splits:
         raise UsageError(f"{name} has no split {split!r}; choose from {', '.join(dataset.splits)}")
     home = home_of(name, root)
@@ -106,7 +106,7 @@ def clips(name: str, split: str, root) -> Found:
 
 def home_of(name: str, root) -> Path:
     """The dataset's folder: `root` itself, or the folder of one of its usual names inside."""
-    inside = (Path(root) / folder for folder in _known(name).folders)
+    inside = (Path(root) / folder for folder in known(name).folders)
     return next((path for path in inside if path.is_dir()), Path(root))
 
 
@@ -235,7 +235,8 @@ def _exists(path: Path) -> bool:
     return path.is_file() or _holds_pictures(path)
 
 
-def _known(name: str) -> Dataset:
+def known(name: str) -> Dataset:
+    """The dataset of that name. Raises UsageError with the names there are."""
     if name not in DATASETS:
         raise UsageError(f"no dataset {name!r}; choose from {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -105,6 +105,7 @@ def stream(
     large enough, a crop that the factor does not divide, a batch that hosts do not share evenly,
     a test set.
     """
+    grain = _grain()
     if clips is None:
         clips = procedural(feed.seed, SCENES, max(12, feed.frames), _scene_size(feed))
     found = clips if isinstance(clips, Found) else Found(tuple(clips))
@@ -120,7 +121,9 @@ def stream(
     if folder is not None:
         pairs, failed = prepare(pairs, show, feed.host * len(every) // feed.hosts)
     batches = Batches(pairs, feed)
-    return Stream(_threaded(batches, feed.threads), batches, (*found.skipped, *failed))
+    ahead = grain.ReadOptions(num_threads=feed.threads, prefetch_buffer_size=2 * feed.threads)
+    dataset = grain.MapDataset.source(batches).to_iter_dataset(ahead)
+    return Stream(dataset, batches, (*found.skipped, *failed))
 
 
 def steps(factor: Fraction, crop: int) -> tuple[int, int, int]:
@@ -144,7 +147,6 @@ class Batches:
         self.pairs, self.feed = pairs, feed
         self._small, self._grid, self._true = steps(pairs.spoiling.factor, feed.crop)
         self._order = lru_cache(8)(self._shuffled)
-        self._block = lru_cache(8)(self._mixed)
 
     def __len__(self) -> int:
         return FOR_EVER
@@ -165,29 +167,29 @@ class Batches:
         """Writes crop `number` of the endless sequence that all hosts share."""
         feed, pair = self.feed, self.pairs[self.shot_of(number)]
         rng = np.random.default_rng([feed.seed, 1, number])
-        t = rng.integers(len(pair[0]) - feed.frames + 1)
-        room = (np.array(pair[0].shape[1:3]) - self._small) // self._grid + 1
+        t = rng.choice(pair.starts(feed.frames))
+        room = (np.array(pair.lr.shape[1:3]) - self._small) // self._grid + 1
         y, x = rng.integers(room)
         turn = _turn(rng, feed)
-        for whole, out, grid in zip(pair, (lr, hr), (self._grid, self._true), strict=True):
+        for whole, out, grid in zip(pair[:2], (lr, hr), (self._grid, self._true), strict=True):
             side, top, left = out.shape[1], y * grid, x * grid
             crop = whole[t : t + feed.frames, top : top + side, left : left + side]
             _pixels(out)[:] = turn(_pixels(np.ascontiguousarray(crop)))
 
     def shot_of(self, number: int) -> int:
-        """The shot that crop `number` is of: every shot once in an epoch of `visit` crops each."""
-        feed = self.feed
-        block, place = divmod(number, feed.visit * feed.mix)
-        visit = block * feed.mix + int(self._block(block)[place]) // feed.visit
-        epoch, turn = divmod(visit, len(self.pairs))
-        return int(self._order(epoch)[turn])
+        """The shot that crop `number` is of: all in random order, each opened once an epoch.
+
+        Crops are dealt from `mix` open shots in turn. Those are exchanged one after another, so
+        that the work of making new ones is spread evenly.
+        """
+        visit, mix = self.feed.visit, self.feed.mix
+        turn, slot = divmod(number, mix)
+        opened = (turn + slot * visit // mix) // visit * mix + slot
+        epoch, place = divmod(opened, len(self.pairs))
+        return int(self._order(epoch)[place])
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.feed.seed, 2, epoch]).permutation(len(self.pairs))
-
-    def _mixed(self, block: int) -> np.ndarray:
-        rng = np.random.default_rng([self.feed.seed, 3, block])
-        return rng.permutation(self.feed.visit * self.feed.mix)
 
 
 def _turn(rng: np.random.Generator, feed: Feed) -> Callable[[np.ndarray], np.ndarray]:
@@ -207,14 +209,12 @@ def _pixels(frames: np.ndarray) -> np.ndarray:
     return frames.view("V3")[..., 0]
 
 
-def _threaded(batches: Batches, threads: int):
-    """A grain dataset that makes batches ahead in threads and gives them in order."""
+def _grain():
     try:
         import grain
     except ImportError:
         raise JaxvsrError("training data needs grain; pip install 'jaxvsr[train]'") from None
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return grain.MapDataset.source(batches).to_iter_dataset(options)
+    return grain
 
 
 def _needed(crop: int, factor: Fraction) -> tuple[int, int]:

@@ -17,17 +17,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxvsr.data.sources import Clip
 from jaxvsr.degradation import Recipe, spoil, subsampled
-from jaxvsr.degradation.cache import Cache, key_of
+from jaxvsr.degradation.cache import Cache
+from jaxvsr.degradation.record import versions
 from jaxvsr.errors import InputError, SpaceError, UsageError
 from jaxvsr.video.encode import failing
+from jaxvsr.video.scene import CutDetector
 
 FORMAT = 1  # of the arrays; another one is another name
 TRUTHS = ("video", "rgb")
@@ -102,17 +106,39 @@ class Spoiling:
             raise UsageError(f"recipes of factors {both}: crops of one batch need one factor")
         return recipe
 
-    def true_frames(self, shot: Shot, recipe: Recipe) -> np.ndarray:
-        """The shot's frames without what the recipe cuts off, uint8 [T, H, W, 3]."""
+    def true_frames(self, shot: Shot) -> np.ndarray:
+        """The shot's frames, uint8 [T, H, W, 3], cut so that the factor divides them exactly."""
         frames = shot.clip.read(shot.start, shot.count)
-        height, width = recipe.used(*(side // 2 * 2 for side in frames.shape[1:3]))
+        unit = 2 * self.factor.numerator  # coded sides are even
+        height, width = (side // unit * unit for side in frames.shape[1:3])
         frames = frames[:, :height, :width]
-        if self.truth == "video" and not (height % 2 or width % 2):
+        if self.truth == "video":
             frames = np.stack([subsampled(frame) for frame in frames])
         return np.ascontiguousarray(frames)
 
 
-Pair = tuple[np.ndarray, np.ndarray]  # (spoiled [T, h, w, 3], true [T, H, W, 3]), both uint8
+class Pair(NamedTuple):
+    """A shot before and after: `lr` [T, h, w, 3] and `hr` [T, H, W, 3], both uint8 RGB.
+
+    `cuts` are the numbers of the frames that begin a new scene, int64.
+    """
+
+    lr: np.ndarray
+    hr: np.ndarray
+    cuts: np.ndarray
+
+    def starts(self, window: int) -> np.ndarray:
+        """Where windows of so many frames may start: inside one scene, if that is possible."""
+        every = np.arange(len(self.lr) - window + 1)
+        crossing = (every[:, None] < self.cuts) & (self.cuts < every[:, None] + window)
+        inside = every[~crossing.any(1)]
+        return inside if len(inside) else every
+
+
+def cuts_of(frames: np.ndarray) -> np.ndarray:
+    """The numbers of the frames [T, H, W, 3] that begin a new scene; green stands for luma."""
+    detector = CutDetector()
+    return np.array([t for t, f in enumerate(frames) if detector.is_cut(f[..., 1])], np.int64)
 
 
 class Pairs:
@@ -141,7 +167,7 @@ class Pairs:
         return self.folder is not None and self.arrays
 
     def __getitem__(self, index: int) -> Pair:
-        """(spoiled, true) of a shot. Raises InputError if the shot cannot be read."""
+        """The pair of a shot. Raises InputError if the shot cannot be read."""
         with self._lock:
             if index in self._kept:
                 self._kept.move_to_end(index)
@@ -162,30 +188,31 @@ class Pairs:
     def _made(self, index: int) -> Pair:
         shot = self.shots[index]
         if not self.on_disk:
-            recipe = self.spoiling.of(shot)
-            true = self.spoiling.true_frames(shot, recipe)
-            return self._spoiled(true, recipe), true
+            return self._fresh(shot)
         files = self._files(index)
         with contextlib.suppress(FileNotFoundError):
-            return tuple(np.load(file, mmap_mode="r") for file in files)
+            return Pair(*(np.load(file, mmap_mode="r") for file in files))
+        for file, array in zip(files, self._fresh(shot), strict=True):
+            _write(file, array)
+        return Pair(*(np.load(file, mmap_mode="r") for file in files))
+
+    def _fresh(self, shot: Shot) -> Pair:
         recipe = self.spoiling.of(shot)
-        true = self.spoiling.true_frames(shot, recipe)
-        for file, frames in zip(files, (self._spoiled(true, recipe), true), strict=True):
-            _write(file, frames)
-        return tuple(np.load(file, mmap_mode="r") for file in files)
+        true = self.spoiling.true_frames(shot)
+        return Pair(self._spoiled(true, recipe), true, cuts_of(true))
 
     def _spoiled(self, true: np.ndarray, recipe: Recipe) -> np.ndarray:
         kept = self.coded is not None and recipe.codec is not None
         return self.coded.spoil(true, recipe) if kept else spoil(true, recipe)
 
-    def _files(self, index: int) -> tuple[Path, Path]:
+    def _files(self, index: int) -> tuple[Path, ...]:
         if index not in self._names:
             shot = self.shots[index]
-            facts = json.dumps([FORMAT, shot.identity, self.spoiling.truth])
-            source = hashlib.sha256(facts.encode()).hexdigest()
-            self._names[index] = key_of(source, self.spoiling.of(shot))
+            recipe = self.spoiling.of(shot).facts()
+            facts = [FORMAT, shot.identity, self.spoiling.truth, recipe, _versions()]
+            self._names[index] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         key = self._names[index]
-        return self.folder / f"{key}.lr.npy", self.folder / f"{key}.hr.npy"
+        return tuple(self.folder / f"{key}.{part}.npy" for part in Pair._fields)
 
     def check_room(self) -> None:
         """Raises SpaceError or UsageError if what is to be kept will not fit where it is kept."""
@@ -230,6 +257,12 @@ def prepare(pairs: Pairs, show: Callable[[int, int], None] | None = None, first:
         raise InputError(f"none of the {len(pairs)} shots can be read; the first: {lines[0]}")
     kept = {"arrays": pairs.arrays, "keep": pairs._keep}
     return Pairs(good, pairs.spoiling, pairs.folder, **kept), lines
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """What the bytes depend on, looked up once: a dataset has tens of thousands of shots."""
+    return versions()
 
 
 def _write(file: Path, frames: np.ndarray) -> None:
