@@ -1,6 +1,7 @@
 """Batches: aligned, the same on every run and every number of hosts, resumable to the sample."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -172,6 +173,15 @@ def test_pairs_on_disk_are_those_made_in_memory_and_are_made_once(tmp_path, monk
     same(batches(pipeline.stream(scenes(), draw, FEED, folder=tmp_path), 3), memory)
 
 
+def test_what_a_killed_run_left_half_written_is_taken_away(tmp_path):
+    old, new = tmp_path / ".a.hr.npy.1.1", tmp_path / ".a.hr.npy.2.2"
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    pipeline.stream(scenes(1), PLAIN, FEED, folder=tmp_path)
+    assert not old.exists() and new.exists()
+
+
 def test_arrays_that_are_gone_are_made_without_coding_again(tmp_path, monkeypatch):
     first = batches(pipeline.stream(scenes(), CODED, FEED, folder=tmp_path), 2)
     for array in tmp_path.glob("*.npy"):
@@ -219,8 +229,6 @@ def test_a_changed_file_is_another_shot(tmp_path):
     (old,) = batches(pipeline.stream(open_(), PLAIN, FEED, folder=tmp_path / "kept"), 1)
     write(1)
     for file in path.iterdir():
-        import os
-
         os.utime(file, (1, 1))
     (new,) = batches(pipeline.stream(open_(), PLAIN, FEED, folder=tmp_path / "kept"), 1)
     assert old["hr"].min() >= 9 and new["hr"].max() <= 4

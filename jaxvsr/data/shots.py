@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -35,6 +36,7 @@ from jaxvsr.video.scene import CutDetector
 
 FORMAT = 1  # of the arrays; another one is another name
 TRUTHS = ("video", "rgb")
+STALE = 3600.0  # seconds after which a half-written array is nobody's
 MEMORY = 4e9  # bytes of pairs that may be held at most
 
 
@@ -242,6 +244,8 @@ def prepare(pairs: Pairs, show: Callable[[int, int], None] | None = None, first:
     `show(done, all)` is told after each. Hosts that share a folder begin at different places
     (`first`) and find what the others have made. Raises InputError if no shot is left.
     """
+    if pairs.on_disk:
+        _sweep(pairs.folder)
     failed = {}
     for i in range(len(pairs)):
         index = (first + i) % len(pairs)
@@ -263,6 +267,14 @@ def prepare(pairs: Pairs, show: Callable[[int, int], None] | None = None, first:
 def _versions() -> dict[str, str]:
     """What the bytes depend on, looked up once: a dataset has tens of thousands of shots."""
     return versions()
+
+
+def _sweep(folder: Path) -> None:
+    """Takes away what a killed run left half written, once nobody can still be writing it."""
+    for draft in folder.glob(".*.npy.*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > STALE:
+                draft.unlink()
 
 
 def _write(file: Path, frames: np.ndarray) -> None:
