@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxvsr import losses
 from jaxvsr.models import critics
 
 torch = pytest.importorskip("torch")
@@ -224,6 +225,16 @@ def test_a_zero_kernel_stays_zero_under_spectral_norm():
     zero = jnp.zeros((3, 3, 4, 4))
     assert jnp.all(score(zero) == 0)
     assert jnp.all(jnp.isfinite(jax.grad(lambda k: score(k).sum())(zero)))
+
+
+def test_r1_reaches_through_spectral_norm():
+    """The penalty of a step differentiates the slope of scores once more, by the parameters."""
+    critic, frames = critics.UNetCritic(2), example(2, 8, 8, 3)
+    params = drawn(critic, frames)
+    judge = lambda p: lambda x: critic.apply({"params": p}, x)
+    slope = jax.jit(jax.grad(lambda p: losses.r1_penalty(judge(p), frames)))(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+    assert np.abs(slope["conv1"]["kernel"]).max() > 0
 
 
 def test_scores_do_not_depend_on_the_number_of_devices():

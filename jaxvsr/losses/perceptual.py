@@ -1,7 +1,7 @@
 """Losses that compare what trained networks see in two pictures, [..., H, W, 3] in [0, 1].
 
 `features` maps frames [N, H, W, 3] to a list or dict of maps [N, h, w, C]. With VGG-19 before an
-activation, as ESRGAN has it, and `params` from `jaxvsr.weights.judges`:
+activation, as ESRGAN has it, and parameters from `jaxvsr.weights.judges.trunk_params("vgg19")`:
 
     trunk = Trunk("vgg19", ("conv5_4",))
     features = lambda frames: trunk.apply({"params": params}, frames)

@@ -56,12 +56,12 @@ class Conv(nn.Module):
 def spectral_norm(kernel: Float[Array, "*inputs features"]) -> Float[Array, ""]:
     """The largest singular value of a kernel seen as a matrix [inputs, features].
 
-    Its gradient takes the singular vectors as constants (Miyato et al. 2018, Eq. 11-12). Those
-    authors carry one power iteration from step to step; here it is run to the end at each
-    call, on the matrix of products, squared again and again. So there is no state, a score is a
-    function of the parameters alone, and sigma is right to 1e-3 (mostly 1e-6) from the first
-    step on. It costs 2 * 12 n^3 + 2 m n^2 operations for [m, n], m > n, whatever the batch: of
-    the U-Net critic's work on a batch of 12 crops of 256x256 about 1 %.
+    Its gradient takes the singular vectors as constants (Miyato et al. 2018). Those authors
+    carry one power iteration from step to step; here it is run to the end at each call, on the
+    matrix of products, squared again and again. So there is no state, a score is a function of
+    the parameters alone, and sigma is right to 1e-3 (to 1e-6 for random kernels) from the first
+    step on. It costs 2 * 12 n^3 + 2 m n^2 operations for [m, n], m > n, whatever the batch: about
+    1 % of what the U-Net critic does for 12 crops of 256x256.
     """
     matrix = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
     left, right = _first_pair(lax.stop_gradient(matrix))
@@ -294,7 +294,7 @@ def instance_noise(
     """Frames or clips with Gaussian noise of deviation `sigma`, for critics to look at.
 
     It makes real and made pictures overlap, so that the critic cannot win outright (Sonderby et
-    al. 2017, Sect. 3.3); anneal `sigma` to 0. Give real and made pictures different keys. Not
+    al. 2017); anneal `sigma` to 0. Give real and made pictures different keys. Not
     clipped: that would bend the noise at black and white.
     """
     return frames + sigma * jax.random.normal(key, frames.shape, frames.dtype)
