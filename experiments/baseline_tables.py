@@ -27,28 +27,48 @@ def write(cells: list[dict], folder: Path, papers: dict[str, int]) -> None:
 
 def section(cells: list[dict], folder: Path, degradation: str, own: int) -> list[str]:
     """The Markdown of one degradation; writes its files."""
-    at_paper = pooled([cell for cell in cells if cell["crf"] == own])
-    points = [score for score in pooled(cells) if score.series != TRUTH]
+    found = pooled([cell for cell in cells if cell["crf"] == own])
+    models = [score for score in found if score.name != TRUTH]
+    points = curve_points([cell for cell in cells if cell["model"] != TRUTH])
     clips = list(dict.fromkeys(cell["clip"] for cell in cells))
     curves = rates.plot(points, folder / f"{degradation}-rate.png")
     gains = rates.table(points, ANCHOR) if ANCHOR in {s.series for s in points} else ""
-    models = [score.name for score in at_paper if score.name != TRUTH]
-    pictures = [picture_of(folder, (clip, degradation, own), models) for clip in clips]
+    names = [score.name for score in models]
+    pictures = [picture_of(folder, (clip, degradation, own), names) for clip in clips]
+    truth = "".join(of_the_truth(score) for score in found if score.name == TRUTH)
     page.write(
-        at_paper,
+        models,
         [picture for picture in pictures if picture],
         folder / f"{degradation}.html",
         reference=f"the clips, degradation {degradation} at CRF {own}",
-        sections={"Rate and distortion": curves.read_bytes(), "BD-rates": gains},
+        sections={
+            "The clips themselves": truth,
+            "Rate and distortion": curves.read_bytes(),
+            "BD-rates": gains,
+        },
     )
-    lines = [
-        f"## {degradation}, CRF {own}",
-        "",
-        f"Clips: {', '.join(clips)}; {facts(at_paper)}.",
-        "",
-    ]
-    lines += [table.markdown(at_paper), f"![Rate and distortion]({curves.name})", ""]
+    lines = [f"## {degradation}, CRF {own}", ""]
+    lines += [f"Clips: {', '.join(clips)}; {facts(models)}. {truth}", ""]
+    lines += [table.markdown(models), f"![Rate and distortion]({curves.name})", ""]
     return [*lines, *curve_table(points), "", "```", gains, "```", ""]
+
+
+def of_the_truth(score: Scores) -> str:
+    """What the metrics that need no truth, or do not reach their best at it, say of the clips."""
+    telling = [m for m in ("niqe", "vmaf", "vmaf_neg", "warp_error") if m in score.frames]
+    said = (f"{METRICS[m].title} {wording.shown(m, score.mean(m))}" for m in telling)
+    return f"The clips themselves: {', '.join(said)}." if telling else ""
+
+
+def curve_points(cells: list[dict]) -> list[Scores]:
+    """One Scores for each model and CRF, with the metrics that all of them have."""
+    shared = set.intersection(*(set(cell["values"]) for cell in cells))
+    return pooled(
+        [
+            cell | {"values": {m: v for m, v in cell["values"].items() if m in shared}}
+            for cell in cells
+        ]
+    )
 
 
 def facts(scores: list[Scores]) -> str:

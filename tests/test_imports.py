@@ -29,7 +29,8 @@ LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer a
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 VIDEO_MAY = {"av", "numpy", "PIL"} | sys.stdlib_module_names
-OPTIONAL = ("torch", "triton", "onnx", "onnxruntime", "skimage", "imageio_ffmpeg")
+OPTIONAL = ("torch", "triton", "onnx", "onnxruntime", "skimage", "imageio_ffmpeg", "matplotlib")
+OPTIONAL += ("cv2", "grain", "orbax", "tensorflow_datasets", "array_record")
 
 
 def imports(path: Path) -> set[str]:
