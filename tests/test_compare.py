@@ -198,7 +198,8 @@ def test_damage_is_told_and_what_decodes_is_compared(tmp_path, capsys):
     whole = media.film(tmp_path / "a.mp4", media.Picture(frames=50, options={"g": "10"}))
     broken = media.corrupt(tmp_path / "b.mp4")
     assert main(["compare", str(whole), str(broken)]) == DAMAGED
-    assert "damaged or missing" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "b.mp4: frames damaged or missing: " in said and "a.mp4: frames" not in said
 
 
 def test_several_candidates_are_measured_over_the_same_frames(tmp_path, films):

@@ -172,6 +172,22 @@ def test_what_decodes_of_a_damaged_film_is_paired_with_its_own_time(tmp_path):
     assert broken.lost > 20 and broken.damaged + len(shown) > 10
 
 
+def test_a_matroska_that_was_cut_off_is_damaged_and_not_of_another_rate(tmp_path):
+    picture = media.Picture(frames=50, options={"g": "50", "bf": "3"})
+    whole = media.film(tmp_path / "a.mp4", picture)
+    cut = media.film(tmp_path / "b.mkv", picture)
+    cut.write_bytes(cut.read_bytes()[: int(cut.stat().st_size * 0.6)])
+    assert open_source(cut).broken and not open_source(whole).broken
+    shown = pairs_of(whole, cut)
+    assert 5 < len(shown) < 50 and shown[:5] == list(range(5))
+
+
+def test_a_long_last_frame_is_no_damage(tmp_path):
+    times = (0, 40, 80, 120, 160, 2000)
+    slow = media.film(tmp_path / "a.mkv", media.Picture(frames=6, times=times))
+    assert not open_source(slow).broken and not open_source(media.vfr(tmp_path / "b.mp4")).broken
+
+
 def test_frames_far_apart_are_found_by_seeking(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxvsr.comparison.pairs.FAR", 10)
     options = {"g": "8", "bf": "2"}

@@ -107,11 +107,29 @@ def paired(
 def _slotted(source: Source, partner: np.ndarray, plan: Plan):
     """(slot of the reference, planes) of the frames of a source that the plan wants."""
     wanted = np.isin(partner, plan.slots)
-    first, last = np.flatnonzero(wanted)[[0, -1]]
-    with closing(source.frames(int(first), int(last))) as frames:
+    with closing(source.frames(*_ends(partner, plan))) as frames:
         for slot, planes in frames:
             if wanted[slot]:
                 yield int(partner[slot]), planes
+
+
+def count_damage(reference: Source, candidates: Sequence[Source], plan: Plan) -> None:
+    """Counts again, one source at a time, where more than one seems to be damaged.
+
+    FFmpeg's complaints do not say which of the files that are read together they are about.
+    """
+    sources = [(reference, np.arange(len(reference.times)))]
+    sources += zip(candidates, plan.partners, strict=True)
+    suspects = [pair for pair in sources if pair[0].damaged]
+    for source, partner in suspects if len(suspects) > 1 else ():
+        for _ in source.frames(*_ends(partner, plan)):
+            pass
+
+
+def _ends(partner: np.ndarray, plan: Plan) -> tuple[int, int]:
+    """A source's own first and last slot that the plan wants."""
+    first, last = np.flatnonzero(np.isin(partner, plan.slots))[[0, -1]]
+    return int(first), int(last)
 
 
 def frames_at(
@@ -207,5 +225,6 @@ def _rates(reference: Source, candidate: Source, settings: Settings) -> tuple[fl
     drift = abs(rates[0] / rates[1] - 1) * (last - first)
     if steady and drift > 0.5 / max(rates):
         return rates
-    counts = [len(t) for t in both]
-    return rates if abs(counts[0] - counts[1]) > max(1.5, DRIFT * max(counts)) else None
+    middle = [float(np.median(g)) for g in gaps]  # of which a few lost frames change nothing
+    differ = all(abs(a / b - 1) > DRIFT for a, b in (rates, middle))
+    return rates if differ and abs(len(both[0]) - len(both[1])) > 1 else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxvsr.comparison.beside import Beside
 from jaxvsr.comparison.candidates import Candidate, name_all
-from jaxvsr.comparison.pairs import Plan, make_plan, paired
+from jaxvsr.comparison.pairs import Plan, count_damage, make_plan, paired
 from jaxvsr.comparison.score import Meter, Ready, batch_size, make_ready, names_of, stacked
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
@@ -19,7 +19,7 @@ from jaxvsr.errors import UsageError
 from jaxvsr.progress import Progress
 
 PLAIN = Settings()
-DAMAGE = "frames are damaged or missing"
+DAMAGE = "damaged or missing"
 
 
 def compare(
@@ -44,8 +44,6 @@ def compare(
     _check_crop(truth, settings)
     named = name_all(asked, [source.kbps for source in sources])
     progress = Progress(truth.name, len(plan.slots), truth.fps, show=show)
-    for text in dict.fromkeys(_before(truth, sources, settings)):
-        progress.notice(text)
     return _Comparison(truth, sources, plan, ready, settings, progress).run(named)
 
 
@@ -73,8 +71,7 @@ class _Comparison:
                 meter.finish() | vmaf.finish(len(self.slots))
                 for meter, vmaf in zip(self.meters, self.beside, strict=True)
             ]
-        for text in dict.fromkeys(t for s in [self.truth, *self.sources] for t in _damage(s)):
-            self.progress.notice(text)
+        count_damage(self.truth, self.sources, self.plan)
         self.progress.finish()
         return [self._scores(*item) for item in enumerate(zip(named, frames, strict=True))]
 
@@ -161,7 +158,7 @@ def _before(truth: Source, sources: list[Source], settings: Settings) -> list[st
 
 def _damage(source: Source) -> list[str]:
     count = source.damaged + source.lost
-    return [f"{source.name}: {count} {DAMAGE}; what decodes is compared"] if count else []
+    return [f"{source.name}: frames {DAMAGE}: {count}; what decodes is compared"] if count else []
 
 
 def _check_crop(truth: Source, settings: Settings) -> None:

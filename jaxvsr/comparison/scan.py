@@ -42,14 +42,16 @@ def scan(path, info: VideoInfo) -> Scan:
     times = np.array(sorted(shown)) * tick if timed else np.arange(len(shown)) / fps
     times = times if len(times) else np.zeros(1)
     zero, step = float(times[0]), 1 / fps
-    lost = 0 if promised is None or not timed else (promised - times[-1] - step) * fps
+    end = max((pts + length for pts, _, _, _, length in packets if pts is not None), default=0)
+    end = max(end * tick, float(times[-1]) + step)
+    lost = 0 if promised is None or not timed else (promised - end) * fps
     length = times[-1] - zero + step
-    kbps = 8e-3 * sum(size for *_, size in packets) / length
+    kbps = 8e-3 * sum(size for _, _, _, size, _ in packets) / length
     return Scan(times - zero, zero, timed, torn, max(0, round(lost)) if lost > 1.5 else 0, kbps)
 
 
 def _packets(container, stream) -> tuple[list[tuple], bool]:
-    """([(pts, dts, is key, size)], whether bytes could not be read) of all packets with a frame."""
+    """([(pts, dts, is key, size, duration)] of packets with a frame, whether reading failed)."""
     for other in container.streams:
         if other.index != stream.index:
             other.discard = av.stream.Discard.all
@@ -60,7 +62,8 @@ def _packets(container, stream) -> tuple[list[tuple], bool]:
             for packet in container.demux(stream):
                 hidden = invisible and packet.size and not bytes(packet)[0] & SHOWN
                 if packet.size and not packet.is_discard and not hidden:
-                    found.append((packet.pts, packet.dts, packet.is_keyframe, packet.size))
+                    times = packet.pts, packet.dts
+                    found.append((*times, packet.is_keyframe, packet.size, packet.duration or 0))
             return found, failures > 0
         except av.FFmpegError:
             failures += 1
@@ -69,7 +72,7 @@ def _packets(container, stream) -> tuple[list[tuple], bool]:
 
 def _shown(packets: list[tuple], tick: float) -> tuple[list, bool]:
     """Presentation times in ticks, and True; or a list as long as there are frames, and False."""
-    first = next((i for i, (_, _, key, _) in enumerate(packets) if key), 0)
+    first = next((i for i, (_, _, key, *_) in enumerate(packets) if key), 0)
     packets = packets[first:]  # nothing decodes before a key frame
     times = [pts for pts, *_ in packets if pts is not None]
     clock = [dts for _, dts, *_ in packets if dts is not None]
@@ -84,6 +87,7 @@ def _promised(container, stream, torn: bool) -> float | None:
     """The second of the file's clock at which its video should end, None if it does not say."""
     if stream.duration is not None and stream.start_time is not None:
         return float((stream.start_time + stream.duration) * stream.time_base)
-    if torn and container.duration is not None and container.start_time is not None:
+    alone = len(container.streams) == 1 and stream.start_time is not None
+    if (torn or alone) and None not in (container.duration, container.start_time):
         return (container.start_time + container.duration) / av.time_base
     return None
