@@ -8,7 +8,7 @@ Claim: more PSNR, SSIM and VMAF than bicubic and Lanczos on clips that it never 
 perceptual and adversarial terms are not part of this run.
 """
 
-import time
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from experiments import DATA
-from jaxvsr import degradation, train, weights
+from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
 
@@ -46,6 +46,7 @@ COLOUR = 0.5  # share of the colour correction that ships; best on held-out vide
 LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 LINES = 4320  # more than any video here has
 SIDE, FRAMES = 256, 8  # a training clip, before it is spoiled
+TERMS = {"l1": lambda r: losses.l1(r.fake, r.hr)}
 MIX = (0.56, 0.28, 0.07, 0.09)  # stills, videos, drawn shapes and text, made-up films
 
 
@@ -70,7 +71,7 @@ class Config:
 
 def main(config: Config) -> dict[str, float]:
     """Trains, resuming where there is something to resume; returns the last metrics."""
-    jax.config.update("jax_platforms", {"gpu": "cuda"}.get(config.accelerator, config.accelerator))
+    train.start(config.accelerator)
     if config.smoke:
         return smoke(config)
     config.run.mkdir(parents=True, exist_ok=True)
@@ -83,12 +84,19 @@ def smoke(config: Config) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
     drawn = (crops.scene(3, 64, rng) for _ in range(2))
     pairs = crops.pairs(drawn, rng, degradation.draw, side=16, count=2)
-    net, tx = SRUNet(width=4, depths=(1,) * 7, clip=False), train.adam(config.rate, 2, warm=1)
-    state = train.init(untrained(net, config.seed), tx)
-    step = jax.jit(train.make_step(forward_of(net), tx))
+    net = SRUNet(width=4, depths=(1,) * 7, clip=False)
+    game, phase = table(net, train.adam(config.rate, 2, warm=1), 2)
+    state = train.init(jax.random.key(0), {"generator": untrained(net, config.seed)}, game, phase)
+    step = jax.jit(train.make_step(game, phase))
     for i in range(2):
         state, metrics = step(state, pairs.batch(i, 2, 8, config.seed))
     return jax.tree.map(float, metrics)
+
+
+def table(net: SRUNet, tx, steps: int) -> tuple[train.Game, train.Phase]:
+    """What is trained, and its one phase."""
+    game = train.Game({"generator": forward_of(net)}, TERMS, tx)
+    return game, train.Phase("fidelity", steps, {"l1": 1.0})
 
 
 def untrained(net: SRUNet, seed: int):
@@ -105,32 +113,53 @@ def forward_of(net: SRUNet) -> Callable:
 
 def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) -> dict[str, float]:
     """Runs to `config.steps` with a checkpoint every two minutes; writes the averaged weights."""
-    tx, file = train.adam(config.rate, config.steps), config.run / "state.safetensors"
-    state = train.init(untrained(net, config.seed), tx)
-    state = train.load(file, state) if file.exists() else state
-    step = jax.jit(train.make_step(forward_of(net), tx), donate_argnums=0)
-    begun = saved = time.monotonic()
-    shown, losses, metrics = int(state.step), [], {}
-    for i in range(shown, config.steps):
-        state, metrics = step(state, known.batch(i, config.batch, config.patch, config.seed))
-        losses.append(metrics["loss"])
-        if len(losses) == 100:
-            pace = (time.monotonic() - begun) / (i + 1 - shown)
-            print(f"step {i + 1} loss {np.mean(losses):.5f} {pace:.3f} s/step", flush=True)
-            losses = []
-        if time.monotonic() - saved > 120 or i + 1 == config.steps:
-            saved = time.monotonic()
-            train.save(file, state)
-            package(config, net, state)
-            scores = validate(net, state.average, unseen)
-            print(f"step {i + 1} held out {scores}", flush=True)
-    return jax.tree.map(float, metrics)
+    game, phase = table(net, train.adam(config.rate, config.steps), config.steps)
+    named = {"rate": config.rate, "batch": config.batch, "patch": config.patch}
+
+    def validated(params):
+        package(config, net, params)
+        return validate(net, params, unseen)
+
+    end = train.fit(
+        config.run,
+        game,
+        (phase,),
+        {"generator": untrained(net, config.seed)},
+        Draws(known, config),
+        key=jax.random.key(config.seed),
+        config=named | {"seed": config.seed, "clips": config.clips},
+        validate=validated,
+        cadence=train.Cadence(validate=500),
+    )
+    package(config, net, end.state.ema)
+    return dict(end.scores)
 
 
-def package(config: Config, net: SRUNet, state: train.TrainState) -> None:
+class Draws:
+    """The run's batches, one after another."""
+
+    def __init__(self, known: crops.Pairs, config: Config):
+        self.known, self.config, self.drawn = known, config, 0
+
+    def __next__(self):
+        batch, patch, seed = self.config.batch, self.config.patch, self.config.seed
+        self.drawn += 1
+        return self.known.batch(self.drawn - 1, batch, patch, seed)
+
+    def __iter__(self):
+        return self
+
+    def get_state(self) -> dict:
+        return {"drawn": self.drawn}
+
+    def set_state(self, state: dict) -> None:
+        self.drawn = state["drawn"]
+
+
+def package(config: Config, net: SRUNet, average) -> None:
     """Writes the averaged weights as `jaxvsr.weights.load` reads them."""
     path = config.run / "sr_unet_light_x2.safetensors"
-    params = calmed(state.average, COLOUR)
+    params = calmed(average, COLOUR)
     weights.save(path, params, weights.metadata_of(net.clone(clip=True)))
 
 
@@ -149,13 +178,13 @@ def calmed(params, share: float):
     return {**params, "conv_last": last}
 
 
-def validate(net: SRUNet, params, unseen: crops.Pairs, count: int = 192) -> str:
+def validate(net: SRUNet, params, unseen: crops.Pairs, count: int = 192) -> dict[str, float]:
     """PSNR of the network and of its bicubic base over held-out crops (dB, RGB, mean error)."""
     lr, hr = unseen.lr[:count].astype(np.float32) / 255, unseen.hr[:count].astype(np.float32) / 255
     plain = jax.tree.map(np.zeros_like, params)
     forward = jax.jit(forward_of(net))
     psnr = lambda p: -10 * np.log10(np.mean((np.clip(forward(p, lr), 0, 1) - hr) ** 2, (1, 2, 3)))
-    return f"PSNR {psnr(params).mean():.3f} dB, bicubic {psnr(plain).mean():.3f} dB"
+    return {"psnr": float(psnr(params).mean()), "bicubic": float(psnr(plain).mean())}
 
 
 def load_crops(config: Config, held_out: bool) -> crops.Pairs:
@@ -217,4 +246,4 @@ def made_up(rng) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    print(main(tyro.cli(Config)))
+    sys.exit(train.exit_status(lambda: print(main(tyro.cli(Config)))))

@@ -1,0 +1,120 @@
+"""One run on one device, on eight, and on two processes: the same result."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import little_run
+import numpy as np
+import pytest
+
+from jaxvsr import train
+from jaxvsr.errors import UsageError
+from jaxvsr.train import devices
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 240  # seconds; it takes about fifteen
+
+
+def start(folder, count, **env):
+    flags = f"--xla_force_host_platform_device_count={count}"
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "XLA_FLAGS": flags, **env}
+    command = [sys.executable, str(ROOT / "tests" / "little_run.py"), str(folder), "--steps", "12"]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Final states by name: eight devices in one process, and two processes of two devices."""
+    eight, two = (tmp_path_factory.mktemp(name) for name in ("eight", "two"))
+    address = f"127.0.0.1:{free_port()}"
+    variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    started = [start(eight, 8)]
+    started += [start(two, 2, **variables, JAX_PROCESS_ID=str(i)) for i in range(2)]
+    try:
+        for process in started:
+            told = process.communicate(timeout=PATIENCE)[1]
+            assert process.returncode == 0, told
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    return {"8 devices": eight, "2 processes": two}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return little_run.run(folder, 12, on=jax.devices()[:1]).state
+
+
+def assert_same(state, other):
+    for name, value in little_run.leaves(state).items():
+        np.testing.assert_allclose(other[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("which", ["8 devices", "2 processes"])
+def test_more_devices_change_nothing(runs, alone, which):
+    assert_same(alone, np.load(runs[which] / "final.npz"))
+
+
+def test_two_processes_write_one_log_and_one_set_of_checkpoints(runs):
+    lines = (runs["2 processes"] / "log.jsonl").read_text().splitlines()
+    assert sum('"total"' in line for line in lines) == 12
+    names = {path.name for path in (runs["2 processes"] / "checkpoints").iterdir()}
+    assert names == {"0", "8", "12", "lock"}
+
+
+def test_a_run_of_two_processes_goes_on_in_one(runs, alone):
+    """Twelve steps of two processes, and one more alone, are thirteen of any."""
+    end = little_run.run(runs["2 processes"], 12, on=jax.devices()[:1])
+    assert_same(alone, little_run.leaves(end.state))
+
+
+def test_four_devices_change_nothing(alone, tmp_path):
+    assert_same(alone, little_run.leaves(little_run.run(tmp_path, 12).state))
+
+
+def test_a_process_alone_joins_nobody():
+    train.start("cpu")
+    assert jax.process_count() == 1
+
+
+def test_an_unknown_accelerator_is_told():
+    with pytest.raises(UsageError, match="choose from cpu, gpu, tpu"):
+        train.start("npu")
+
+
+def test_half_of_the_variables_is_told(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    with pytest.raises(UsageError, match="JAX_COORDINATOR_ADDRESS, JAX_PROCESS_ID"):
+        train.start("cpu")
+
+
+@pytest.mark.parametrize(
+    ("env", "others"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "4"}, False),  # sbatch without srun
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "n[1-2]"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"KUBERNETES_SERVICE_HOST": "x"}, False),
+        ({"KUBERNETES_SERVICE_HOST": "x", "JOB_COMPLETION_INDEX": "0"}, True),
+    ],
+)
+def test_a_cluster_is_known_by_its_variables(env, others):
+    assert devices._among_others(env) is others
+
+
+def test_a_tpu_pod_is_known_by_its_variables():
+    assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a,b"})
+    assert not devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a"})
