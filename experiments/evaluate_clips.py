@@ -4,24 +4,23 @@ python -m experiments.evaluate_clips sr_unet_light_x2 bicubic lanczos
 python -m experiments.evaluate_clips PATH.safetensors --codecs libx265 --crfs 23 33 --frames 8
 
 The truth is the clip itself. PSNR is over RGB and over luma, SSIM over luma, both on 8-bit frames
-and without cropping the border; VMAF is libvmaf's v0.6.1. Nothing was tuned on these clips.
+and without cropping the border; VMAF is libvmaf's v0.6.1. A model's card says what a look at these clips changed.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import tyro
 
-from experiments import DATA
-from jaxvsr import metrics, network
-from jaxvsr.data.crops import read_video
+import jaxvsr
+from experiments.report import CLIPS, read_clip
 from jaxvsr.degradation import Recipe
+from jaxvsr.errors import UsageError
 
-CLIPS = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")
 SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
 
 
@@ -44,7 +43,7 @@ class Config:
 def main(config: Config) -> list[dict]:
     """Scores every combination and prints the table; returns its rows."""
     rows = []
-    nets = {name: network.load(name) for name in config.models}
+    nets = {name: jaxvsr.load(name) for name in config.models}
     for clip, codec in product(config.clips, config.codecs):
         truth = read_clip(clip, config.skip + config.frames)
         for crf in config.crfs:
@@ -59,24 +58,13 @@ def main(config: Config) -> list[dict]:
     return rows
 
 
-def read_clip(name: str, count: int) -> np.ndarray:
-    """The first `count` frames of a shared clip, uint8 RGB."""
-    path = next((DATA / "clips").glob(name + ".*"))
-    return np.stack(list(islice(read_video(path), count)))
-
-
 def score(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Means over the frames of two uint8 clips."""
-    sums = dict.fromkeys(("psnr", "psnr_y", "ssim"), 0.0)
-    for a, b in zip(fake, real, strict=True):
-        a, b = np.float32(a) / 255, np.float32(b) / 255
-        sums["psnr"] += float(metrics.psnr(a, b))
-        sums["psnr_y"] += float(metrics.psnr(a, b, channels="y"))
-        sums["ssim"] += float(metrics.ssim(a, b, channels="y"))
-    perceived = metrics.vmaf(fake, real)
-    return {k: v / len(real) for k, v in sums.items()} | {
-        k: perceived[k] for k in ("vmaf", "vmaf_neg")
-    }
+    names = {"ssim": "ssim_y"}
+    found = jaxvsr.compare(real, fake, metrics=tuple(names.get(name, name) for name in SCORES))
+    if found.unavailable:
+        raise UsageError(next(iter(found.unavailable.values())))
+    return {name: found.mean(names.get(name, name)) for name in SCORES}
 
 
 def keep(row: dict, config: Config) -> None:

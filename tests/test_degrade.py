@@ -315,3 +315,9 @@ def test_drawn_recipes_are_as_told_and_repeat_with_the_seed():
     assert {r.codec for r in drawn} == {"libx264", "libx265"}
     assert min(r.crf for r in drawn) >= 14 and max(r.crf for r in drawn) <= 38
     assert 0.15 < np.mean([r.codec == "libx265" for r in drawn]) < 0.35
+
+
+@pytest.mark.parametrize("width", [34, 40, 48])
+def test_widths_at_which_x265_ends_the_process_are_refused(width):
+    with pytest.raises(UsageError, match=f"libx265 fails at a width of {width}"):
+        spoil_to_packets(noise(2, 32, width), Recipe(factor=1, codec="libx265"))

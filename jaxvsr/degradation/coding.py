@@ -17,7 +17,7 @@ from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import UsageError
 from jaxvsr.video import pixels
 from jaxvsr.video.colour import from_rgb, to_rgb
-from jaxvsr.video.encode import REPEATABLE
+from jaxvsr.video.encode import REPEATABLE, check_width
 from jaxvsr.video.streams import quiet
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 talks past FFmpeg
@@ -103,6 +103,7 @@ def encode(frames, size: tuple[int, int], recipe: Recipe) -> list[av.Packet]:
     Raises UsageError where the encoder cannot do it.
     """
     quiet()
+    check_width(recipe.codec, size[1])
     encoder = av.CodecContext.create(recipe.codec, "w")
     encoder.height, encoder.width, encoder.pix_fmt = *size, "yuv420p"
     fps = Fraction(recipe.fps).limit_denominator(1 << 16)

@@ -99,6 +99,15 @@ def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, p
     return Encoding(codec, crf, preset, wanted, _options(codec, crf, preset))
 
 
+def check_width(codec: str, width: int) -> None:
+    """Refuses what would end the process.
+
+    The x265 that PyAV 18.1 carries writes past its buffers at widths of 33 to 48, with AVX.
+    """
+    if codec == "libx265" and 32 < width <= 48:
+        raise UsageError(f"libx265 fails at a width of {width}; choose libx264, or wider frames")
+
+
 def colour_of(encoding: Encoding, source: Colour) -> Colour:
     """What enhanced frames must be converted to before they are written; tags follow the source."""
     kind, bits, subsampling = pixels.facts(encoding.pix_fmt)
