@@ -4,7 +4,8 @@ python -m experiments.evaluate_clips sr_unet_light_x2 bicubic lanczos
 python -m experiments.evaluate_clips PATH.safetensors --codecs libx265 --crfs 23 33 --frames 8
 
 The truth is the clip itself. PSNR is over RGB and over luma, SSIM over luma, both on 8-bit frames
-and without cropping the border; VMAF is libvmaf's v0.6.1. A model's card says what a look at these clips changed.
+and without cropping the border; VMAF is libvmaf's v0.6.1. A model's card says what a look at these
+clips changed.
 """
 
 import json

@@ -91,7 +91,7 @@ class Compare:
         if self.plot is not None:
             places.check_folder(self.plot, overwrite=self.overwrite)
             if find_spec("matplotlib") is None:
-                raise UsageError("--plot needs matplotlib; install it by: pip install matplotlib")
+                raise UsageError("--plot needs matplotlib; install it by: pip install jaxvsr[plot]")
         if self.anchor is not None:
             series = list(dict.fromkeys(c.series or Path(str(c.path)).stem for c in asked))
             if not self.rate or self.anchor not in series:
@@ -122,7 +122,8 @@ class Compare:
             self._plot(scores, look, metric)
         if self.report is not None:
             shown = page.pictures(scores, look, metric) if metric else []
-            page.write(scores, shown, self.report, reference=truth.name)
+            sections = {"BD-rates": rates.table(scores, self.anchor)} if self.rate else {}
+            page.write(scores, shown, self.report, reference=truth.name, sections=sections)
 
     def _plot(self, scores: list[Scores], look, metric: str | None) -> None:
         self.plot.mkdir(exist_ok=True)
@@ -131,7 +132,7 @@ class Compare:
             rates.plot(scores, self.plot / "rates.png")
         names = [re.sub(r"[^\w.@-]+", "_", score.name) for score in scores]
         for i, (score, name) in enumerate(zip(scores, names, strict=True)):
-            if metric in score.frames:
+            if metric in wording.had([score]):
                 mark = f"_{i}" if names.count(name) > 1 else ""
                 path = self.plot / f"worst_{name}{mark}.png"
                 strip.worst_frames(score, look, path, metric, candidate=i)
