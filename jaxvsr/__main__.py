@@ -14,7 +14,6 @@ from jaxvsr.commands.models import Models
 from jaxvsr.commands.speech import complain
 from jaxvsr.errors import JaxvsrError, StoppedError
 
-
 COMMANDS = {"enhance": Enhance, "compare": Compare, "degrade": Degrade, "models": Models}
 
 
