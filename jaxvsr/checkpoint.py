@@ -113,9 +113,9 @@ class Checkpoints:
             with _quiet():
                 self._manager.save(step, args=args, force=True)
                 self._manager.wait_until_finished()
-        except (
-            Exception
-        ) as error:  # tensorstore raises ValueError and its own kinds for a full disk
+        except Exception as error:  # tensorstore has its own kinds for a full disk
+            for debris in self.folder.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(debris, ignore_errors=True)
             raise self._failure(error) from error
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ def _quiet():
     loggers = [logging.getLogger(name) for name in ("absl", "orbax")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -230,6 +230,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch, 
     kept.save(1, STATE, {"seen": 1})
 
     def fail(*args, **options):
+        (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
         raise error
 
     with monkeypatch.context() as patch:
@@ -237,6 +238,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch, 
         with pytest.raises(SpaceError, match="step 1 is safe: free some space"):
             kept.save(2, STATE)
     assert kept.memo() == {"seen": 1}
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "lock"}
     jax.tree.map(np.testing.assert_array_equal, kept.restore(STATE), STATE)
     kept.close()
 

@@ -94,6 +94,12 @@ def test_an_unknown_accelerator_is_told():
         train.start("npu")
 
 
+def test_a_late_start_is_told(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(UsageError, match="JAX runs on gpu already"):
+        train.start("cpu")
+
+
 def test_half_of_the_variables_is_told(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     with pytest.raises(UsageError, match="JAX_COORDINATOR_ADDRESS, JAX_PROCESS_ID"):

@@ -40,7 +40,7 @@ REFUSED = {
     "player": ({"params": {"generator": PARAMS["generator"]}}, "no parameters of player 'space'"),
     "moments": (
         {"phases": (phase(), phase(tx=optax.adam(0.1), fresh=False))},
-        "their moments do not fit; leave fresh=True",
+        "moments do not fit; leave fresh=True",
     ),
     "devices": (
         {"on": jax.devices()[:3]},
@@ -198,3 +198,29 @@ def test_the_line_tells_of_loss_pace_and_time_left(tmp_path, capsys, monkeypatch
     assert len(told) == 6
     assert told[2].startswith("only  step 8/12  67%  l1 ") and told[2].endswith(" left")
     assert "images/s" in told[2] and told[3] == "only  step 8  validation  lpips 0.2"
+
+
+def test_a_run_goes_on_in_a_phase_that_carries_moments_on(tmp_path):
+    """Its optimiser is that of the second phase, not of the first."""
+    table = little_run.game(optax.sgd(0.1))
+    phases = (
+        train.Phase("a", 4, L1),
+        train.Phase("b", 4, FULL, ("space",), tx=optax.adam(0.01)),
+        train.Phase("c", 4, FULL, ("space",), tx=optax.adam(0.01), fresh=False),
+    )
+    whole = fit(tmp_path / "whole", phases, table=table).state
+    with pytest.raises(InputError):
+        fit(tmp_path / "parts", phases, Batches(last=10), table=table)
+    parts = fit(tmp_path / "parts", phases, table=table).state
+    assert int(parts.opt["space"][0].count) == 8 and same(whole, parts)
+
+
+def test_a_teacher_is_asked_and_never_taught(tmp_path):
+    apply = little_run.Generator().apply
+    players = {"generator": little_run.Generator(), "teacher": lambda p, x: apply({"params": p}, x)}
+    follow = {"follow": lambda r: jnp.square(r.fake - r.judge("teacher", r.lr)).mean()}
+    params = {"generator": PARAMS["generator"], "teacher": little_run.params(5)["generator"]}
+    table = train.Game(players, follow, optax.adam(0.01))
+    end = fit(tmp_path, (phase({"follow": 1.0}),), params=params, table=table)
+    assert same(end.state.params["teacher"], params["teacher"])
+    assert set(end.state.opt) == {"generator"}

@@ -86,7 +86,7 @@ def _entered(game: Game, phase: Phase, number: int, state):
     enter_it = lambda phase: jax.eval_shape(lambda s: enter(game, phase, number, s), state)
     after, anew = enter_it(phase), enter_it(replace(phase, fresh=True))
     if jax.tree.structure(after) != jax.tree.structure(anew):
-        why = "its optimisers or frozen parts are not those before, so their moments do not fit"
+        why = "its optimisers, critics or frozen parts are not those before: moments do not fit"
         raise UsageError(f"phase {phase.name!r}: {why}; leave fresh=True")
     return after
 

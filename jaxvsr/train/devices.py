@@ -47,6 +47,8 @@ def start(accelerator: str) -> None:
     except RuntimeError as error:
         remedy = f"{INSTALL[accelerator]}, or use --accelerator cpu"
         raise UsageError(f"JAX finds no {accelerator.upper()} here; {remedy}") from error
+    if jax.default_backend() != accelerator:
+        raise UsageError(f"JAX runs on {jax.default_backend()} already; start {accelerator} first")
 
 
 def _join(accelerator: str) -> None:

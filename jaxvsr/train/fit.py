@@ -75,9 +75,9 @@ def fit(
 
     `batches` yields this process's rows of each batch, numpy arrays, and has `get_state` and
     `set_state`. `config` names the run: it must be the same when `folder` is used again, but for
-    its fields in `free`. `validate` gets the generator's moving average and returns numbers, which
-    are scores, and pictures [H, W, 3], which go to TensorBoard; it runs every `cadence.validate`
-    steps and at the end of each phase.
+    its fields in `free`. `validate` gets the generator's moving average, not to be kept, and
+    returns numbers, which are scores, and pictures [H, W, 3], which go to TensorBoard; it runs on
+    every process, every `cadence.validate` steps and at the end of each phase.
 
     The run is saved as it begins, at the end of each phase, when it is asked to stop, and every
     `cadence.save` seconds. Started again with the same folder it goes on from the last checkpoint,
@@ -145,8 +145,8 @@ class _Run:
         number = self.memo["phase"]
         if number >= len(self.phases):
             raise UsageError(f"{self.folder}: the run has more phases; use another folder")
-        if number > 0:
-            enter = lambda s: game.enter(self.game, self.phases[number], number, s)
+        for i, phase in enumerate(self.phases[: number + 1]):
+            enter = lambda s, phase=phase, i=i: game.enter(self.game, phase, i, s)
             like = jax.eval_shape(enter, like)
         place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.whole)
         self.state = self.checkpoints.restore(jax.tree.map(place, like))

@@ -1,7 +1,8 @@
 """What is trained: players, the terms they are scored by, and the phases of a run.
 
-A player is a Linen module or a function `(params, *inputs) -> outputs`. One is called "generator",
-every other is a critic. Its parameters are float32 always; see `Game.dtype` for how it computes.
+A player is a Linen module or a function `(params, *inputs) -> outputs`. One is the "generator",
+others are critics, or only asked, as a teacher is whom a student follows. Parameters are float32
+always; see `Game.dtype` for how players compute.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ class Phase:
     - `frozen`: top-level parameter names of the generator that stay as they are.
     - `tx`: optimisers of this phase instead of the game's. They start anew with each phase, for
       another loss has other moments; `fresh=False` carries them on, with the counts of their
-      schedules. That needs the same optimisers and the same frozen parts as before.
+      schedules. That needs the optimisers, critics and frozen parts of the phase before.
     - `critic_updates`: of every so many batches the critics learn from each, the generator from
       the last (Goodfellow et al. 2014, Alg. 1).
     - `lead`: a critic learns only while the moving mean of its lead is below this (TecoGAN: 0.4).
@@ -87,7 +88,7 @@ class Round:
     """What a loss term may look at.
 
     `fake` is what the generator returned for `lr`, in float32. `generate(*inputs)` plays it again,
-    `judge(critic, *inputs, **options)` asks a critic; options go to its `apply`, as
+    `judge(player, *inputs, **options)` asks another player; options go to its `apply`, as
     `method="layers"`. While a critic learns, `judge` uses its new parameters and the generator is
     constant. `batch` has whatever else the data brings; `step` counts from the start of the phase;
     `key` is for noise and differs for each step and player.
@@ -136,9 +137,10 @@ class TrainState:
     """Everything that the next step depends on, beside the batch; dicts are keyed by player.
 
     `step` counts the steps of the run, skipped ones too; `phase` is the number of the phase that
-    `began` at that step. `ema` is the generator's moving average, which a finished run ships.
-    `lead` is how far each critic is ahead. `skipped` counts skipped steps, `missed` those in a row
-    at the end. `key` is the run's key as raw data: each step folds its number into it.
+    `began` at that step. `opt` has the players who learn in this phase; `ema` is the generator's
+    moving average, which a finished run ships. `lead` is how far each critic is ahead. `skipped`
+    counts skipped steps, `missed` those in a row at the end. `key` is the run's key as raw data:
+    each step folds its number into it.
     """
 
     step: Leaf
@@ -168,7 +170,8 @@ def enter(game: Game, phase: Phase, number: int, state: TrainState) -> TrainStat
     """The state at the start of phase `number`."""
     opt = state.opt
     if phase.fresh or not opt:
-        opt = {name: optimiser(game, phase, name).init(p) for name, p in state.params.items()}
+        who = (GENERATOR, *phase.critics)
+        opt = {name: optimiser(game, phase, name).init(state.params[name]) for name in who}
     return state.replace(phase=jnp.int32(number), began=state.step, opt=opt)
 
 

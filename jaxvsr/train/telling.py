@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,9 @@ class Telling:
         """Ends the live line and the files."""
         if self.live:
             sys.stderr.write("\r\x1b[K")
-        self._log.close()
-        self._board.close()
+        for file in (self._log, self._board):
+            with suppress(OSError):  # where the disk is full the last lines were told of already
+                file.close()
 
     def _say(self, text: str, *, lasting: bool = False) -> None:
         if not self.speaks:
