@@ -99,10 +99,13 @@ def game(tx=None, **options) -> train.Game:
 
 
 def params(key=0):
-    frames = np.zeros((1, 8, 8, 3), np.float32)
-    return train.untrained(
-        jax.random.key(key), game().players, {"generator": frames, "space": frames}
-    )
+    """Parameters by player, drawn by numpy: compiling Flax's takes seconds in every process."""
+    rng, frames = np.random.default_rng(key), np.zeros((1, 8, 8, 3), np.float32)
+    shapes = {
+        name: jax.eval_shape(player.init, jax.random.key(0), frames)["params"]
+        for name, player in game().players.items()
+    }
+    return jax.tree.map(lambda s: 0.2 * rng.standard_normal(s.shape, np.float32), shapes)
 
 
 def phases(steps: int) -> tuple[train.Phase, ...]:
