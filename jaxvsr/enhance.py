@@ -1,14 +1,13 @@
 """Anything to something better: frames, a picture, a video, or a folder of either."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxvsr import ops, weights
-from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
+from jaxvsr import folders, ops, weights
+from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.film import enhance_film, find_device
 from jaxvsr.network import DEFAULT, Network
 from jaxvsr.plan import check_place, mark, result_size
@@ -18,7 +17,6 @@ from jaxvsr.video import colour, mux
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
-from jaxvsr.video.streams import SUFFIXES as VIDEOS
 
 
 def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
@@ -61,40 +59,20 @@ def enhance_folder(
     output: Path | None,
     settings: Settings,
     show: str = "none",
-    failed: Callable[[JaxvsrError], None] | None = None,
+    failed: folders.Failed | None = None,
 ) -> list[Result]:
-    """Enhances every video and picture of a folder into another; finished ones are left alone.
-
-    `failed` hears of files that cannot be enhanced; without it the first one raises.
-    """
-    files = sorted(p for p in source.iterdir() if p.suffix.lower() in VIDEOS.union(PICTURES))
-    if not files:
-        raise InputError(f"{source}: no video or picture in this folder; check the path")
+    """Enhances every video and picture of a folder into another; see `folders.every`."""
     output = output or source.with_name(f"{source.name}_{mark(net, settings)}")
-    if output.resolve() == source.resolve():
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    output.mkdir(exist_ok=True)
-    results = []
-    for path in files:
-        try:
-            target = output / _name_in_folder(path)
-            if target.exists() and not settings.overwrite:
-                continue
-            results.append(enhance_path(net, path, target, settings, show))
-        except JaxvsrError as error:
-            if failed is None:
-                raise
-            failed(error)
-    return results
+    work = lambda path, target: enhance_path(net, path, target, settings, show)
+    return folders.every(source, output, _suffix, work, overwrite=settings.overwrite, failed=failed)
 
 
-def _name_in_folder(path: Path) -> str:
-    """The file's own name, with a suffix behind it where its own cannot be written."""
-    suffix = path.suffix.lower()
-    if suffix not in PICTURES:
-        with VideoReader(path) as reader:
-            suffix = mux.default_suffix(reader.info)
-    return path.name if suffix == path.suffix.lower() else path.name + suffix
+def _suffix(path: Path) -> str:
+    """The file's own suffix, or another where its own cannot be written."""
+    if path.suffix.lower() in PICTURES:
+        return path.suffix.lower()
+    with VideoReader(path) as reader:
+        return mux.default_suffix(reader.info)
 
 
 def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:

@@ -16,7 +16,7 @@ MAY = {  # package: what it may import from this repository
 }
 LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer and from below
     {"errors"},
-    {"ops", "resample", "clip", "video", "journal", "pipeline", "progress", "settings"},
+    {"ops", "resample", "clip", "video", "journal", "pipeline", "progress", "settings", "folders"},
     {"layers"},
     {"models", "losses", "metrics"},
     {"weights", "compress", "checkpoint", "degradation", "plan", "preview", "sequence"},

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxvsr.commands.speech import aligned, complain
+from jaxvsr.commands.speech import Complaints, aligned, finish
 from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
 from jaxvsr.degradation.presets import PRESETS, recipe
-from jaxvsr.errors import DAMAGED, JaxvsrError, UsageError
-from jaxvsr.settings import Result, Settings
+from jaxvsr.errors import UsageError
+from jaxvsr.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,10 @@ class Degrade:
         kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
         settings, show = Settings(**kept), "json" if self.json else "text"
         output = self.output or default_output(self.input, chosen, self.preset)
-        if not self.input.is_dir():
-            return self._report([degrade_path(self.input, output, chosen, settings, show)])
-        errors: list[JaxvsrError] = []
-
-        def failed(error):
-            errors.append(error)
-            complain(error)
-
-        results = degrade_folder(self.input, output, chosen, settings, show, failed)
-        status = self._report(results)
-        return errors[0].status if errors else status
+        what, errors = (self.input, output, chosen, settings, show), Complaints()
+        if self.input.is_dir():
+            return finish(degrade_folder(*what, errors), errors, silent=self.json)
+        return finish([degrade_path(*what)], errors, silent=self.json)
 
     def recipe(self):
         """The preset's recipe with what was given in its place."""
@@ -104,13 +97,6 @@ class Degrade:
         names += ("crf", "kbps", "vbv", "gop")
         changes = {name: getattr(self, name) for name in names}
         return recipe(self.preset, preset=self.speed, **changes)
-
-    def _report(self, results: list[Result]) -> int:
-        for result in results:
-            if not self.json:
-                rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
-                print(f"{result.output}{rate}")
-        return DAMAGED if any(result.damaged for result in results) else 0
 
 
 def row(name: str) -> dict:

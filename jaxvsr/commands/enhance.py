@@ -7,11 +7,10 @@ from typing import Annotated
 import tyro
 
 from jaxvsr import weights
-from jaxvsr.commands.speech import complain
+from jaxvsr.commands.speech import Complaints, finish
 from jaxvsr.enhance import check_source, enhance_folder, enhance_path, enhance_preview
-from jaxvsr.errors import DAMAGED, JaxvsrError
 from jaxvsr.network import DEFAULT
-from jaxvsr.settings import Result, Settings
+from jaxvsr.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -40,24 +39,11 @@ class Enhance:
         check_source(self.input)
         net = weights.load(self.model)
         show = "json" if self.json else "text"
+        what, errors = (net, self.input, self.output, self.settings), Complaints()
         if self.preview:
-            return self._report([enhance_preview(net, self.input, self.output, self.settings)])
-        if not self.input.is_dir():
-            result = enhance_path(net, self.input, self.output, self.settings, show)
-            return self._report([result])
-        errors: list[JaxvsrError] = []
-
-        def failed(error):
-            errors.append(error)
-            complain(error)
-
-        args = (net, self.input, self.output, self.settings, show, failed)
-        status = self._report(enhance_folder(*args))
-        return errors[0].status if errors else status
-
-    def _report(self, results: list[Result]) -> int:
-        for result in results:
-            if not self.json:
-                rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
-                print(f"{result.output}{rate}")
-        return DAMAGED if any(result.damaged for result in results) else 0
+            results = [enhance_preview(*what)]
+        elif self.input.is_dir():
+            results = enhance_folder(*what, show, errors)
+        else:
+            results = [enhance_path(*what, show)]
+        return finish(results, errors, silent=self.json)

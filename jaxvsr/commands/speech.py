@@ -2,6 +2,9 @@
 
 import sys
 
+from jaxvsr.errors import DAMAGED, JaxvsrError
+from jaxvsr.settings import Result
+
 
 def aligned(rows: list[dict]) -> str:
     """Rows of equal keys as a table of aligned columns."""
@@ -14,3 +17,22 @@ def aligned(rows: list[dict]) -> str:
 def complain(error: BaseException) -> None:
     """One line on stderr."""
     print(f"jaxvsr: {error}", file=sys.stderr)
+
+
+def finish(results: list[Result], errors: list[JaxvsrError], *, silent: bool) -> int:
+    """A line for each result unless `silent`; the exit status of all that was done."""
+    for result in results:
+        if not silent:
+            rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
+            print(f"{result.output}{rate}")
+    if errors:
+        return errors[0].status
+    return DAMAGED if any(result.damaged for result in results) else 0
+
+
+class Complaints(list):
+    """Errors of a folder's files: each is told when it comes, and kept."""
+
+    def __call__(self, error: JaxvsrError) -> None:
+        self.append(error)
+        complain(error)

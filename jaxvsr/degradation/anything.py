@@ -1,24 +1,24 @@
 """Anything to something worse: frames, a picture, a video, or a folder of either."""
 
-from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from jaxvsr import folders
 from jaxvsr.degradation import presets
 from jaxvsr.degradation.coding import spoil
 from jaxvsr.degradation.downscale import area, quantise, reduced
 from jaxvsr.degradation.film import degrade_film, record_path, write_record
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.degradation.record import Facts, tell
-from jaxvsr.errors import InputError, JaxvsrError, OutputError, UsageError
+from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.plan import check_place
 from jaxvsr.settings import Result, Settings
 from jaxvsr.video import encode
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, write_image
-from jaxvsr.video.streams import SUFFIXES as VIDEOS
 
 SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
 
@@ -87,35 +87,12 @@ def degrade_folder(
     recipe: Recipe,
     settings: Settings,
     show: str = "none",
-    failed: Callable[[JaxvsrError], None] | None = None,
+    failed: folders.Failed | None = None,
 ) -> list[Result]:
-    """Spoils every video and picture of a folder into another; finished ones are left alone.
-
-    `failed` hears of files that cannot be spoiled; without it the first one raises.
-    """
-    files = sorted(p for p in source.iterdir() if p.suffix.lower() in VIDEOS.union(PICTURES))
-    if not files:
-        raise InputError(f"{source}: no video or picture in this folder; check the path")
-    if output.resolve() == source.resolve():
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    try:
-        output.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
-    results = []
-    for path in files:
-        suffix = suffix_for(path, recipe)
-        same = suffix == path.suffix.lower()
-        target = output / (path.name if same else path.name + suffix)
-        if target.exists() and not settings.overwrite:
-            continue
-        try:
-            results.append(degrade_path(path, target, recipe, settings, show))
-        except JaxvsrError as error:
-            if failed is None:
-                raise
-            failed(error)
-    return results
+    """Spoils every video and picture of a folder into another; see `folders.every`."""
+    suffix = partial(suffix_for, recipe=recipe)
+    work = lambda path, target: degrade_path(path, target, recipe, settings, show)
+    return folders.every(source, output, suffix, work, overwrite=settings.overwrite, failed=failed)
 
 
 def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settings) -> Result:
