@@ -8,7 +8,7 @@ import optax
 import pytest
 from little_run import TERMS, Batches
 
-from experiments import sr_unet as experiment
+from experiments import sr_unet_light as experiment
 from jaxvsr import train
 from jaxvsr.models.sr_unet import SRUNet
 

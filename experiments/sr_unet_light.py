@@ -1,7 +1,7 @@
 """A light SR-UNet x2 (Vaccaro et al., MM 2021, Sect. 3.3) for compressed video, by L1 alone.
 
-python -m experiments.sr_unet --smoke  # under a minute, drawn scenes, no data needed
-python -m experiments.sr_unet --run runs/light  # about two hours on two CPU cores
+python -m experiments.sr_unet_light --smoke  # under a minute, drawn scenes, no data needed
+python -m experiments.sr_unet_light --run runs/light  # about two hours on two CPU cores
 python -m experiments.evaluate_clips runs/light/sr_unet_light_x2.safetensors
 
 Claim: more PSNR, SSIM and VMAF than bicubic and Lanczos on clips that it never saw. The paper's
