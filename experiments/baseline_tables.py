@@ -1,8 +1,12 @@
 """Cells of a study to its report: Markdown, a page a degradation, and rate-distortion curves."""
 
+import os
+import platform
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -17,12 +21,22 @@ ANCHOR = "bicubic"
 
 def write(cells: list[dict], folder: Path, papers: dict[str, int]) -> None:
     """Writes report.md, and for each degradation its curves as PNG and its page as HTML."""
-    parts = ["# Baseline", ""]
+    parts = ["# Baseline", "", made(), ""]
     for degradation, own in papers.items():
         here = [cell for cell in cells if cell["degradation"] == degradation]
         if here:
             parts += section(here, folder, degradation, own)
     (folder / "report.md").write_text("\n".join(parts) + "\n")
+
+
+def made() -> str:
+    """When, where and by what the report was made."""
+    device = jax.devices()[0]
+    kind = f"{os.cpu_count()} {platform.machine()} cores"
+    where = kind if device.platform == "cpu" else device.device_kind
+    return (
+        f"`python -m experiments.report baseline`, {date.today()}, {where}, JAX {jax.__version__}"
+    )
 
 
 def section(cells: list[dict], folder: Path, degradation: str, own: int) -> list[str]:

@@ -52,7 +52,7 @@ class Baseline:
     curves: tuple[str, ...] = ("psnr", "psnr_y", "ssim_y", "ms_ssim_y", "lpips", "vmaf")
     """What to measure at every other CRF."""
     crfs: tuple[int, ...] = (18, 23, 28, 33, 38)
-    frames: int = 12
+    frames: int = 8
     """Frames of each clip that are scored."""
     skip: int = 12
     """Frames before them, coded but not scored: most of a video lies deep in its GOPs."""
