@@ -158,6 +158,8 @@ def measure(case: Case, args: Args) -> list[dict]:
     times = turns(runs, args.rounds, args.steps or (20 if on_gpu else 1))
     size = f"{case.batch} x {case.patch}x{case.patch}, {case.dtype}"
     print(f"\n{case.network}, {case.losses}, {size}, load {load:.1f}")
+    if load > 1 + (os.cpu_count() or 1) and not on_gpu:
+        print("  others use this machine: PyTorch's threads then wait, and the ratio says little")
     rows = []
     for way in ways:
         row = asdict(case) | {"way": way, "load": load, "first_s": first[way]}
