@@ -36,6 +36,7 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tools.bench_enhance
+	$(BIN)/python -m tools.bench_train
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache demo build dist *.egg-info
