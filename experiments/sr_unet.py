@@ -183,18 +183,20 @@ def feed_of(config: Config) -> Feed:
 def starting(config: Config) -> dict:
     """Parameters of both players. Raises WeightsError where --start is of another network."""
     net, side = config.net, 8 * config.net.multiple
+    loaded = weights.load(config.start, folded=False) if config.start else None
+    if loaded and unclipped(loaded.module) != net:
+        raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
     players = {"generator": net, "critic": critic_of(net)}
     shapes = {"generator": (1, side, side, 3), "critic": (2, config.patch, config.patch, 3)}
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     untrained = lambda key: train.untrained(key, players, inputs)
     key = jax.random.key(config.seed)
     params = drawn(untrained, key) if net == TINY else untrained(key)
-    if config.start:
-        loaded = weights.load(config.start, folded=False)
-        if unclipped(loaded.module) != net:
-            raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
-        params["generator"] = dict(loaded.params)
-    return params
+    if net == TINY:  # it too starts as bicubic
+        params["generator"]["conv_last"] = jax.tree.map(
+            np.zeros_like, params["generator"]["conv_last"]
+        )
+    return params | {"generator": dict(loaded.params)} if loaded else params
 
 
 def unclipped(net: nn.Module) -> nn.Module:

@@ -65,8 +65,7 @@ class Overfit:
     others: tuple[int, ...] = (18, 20, 26, 30)
     """CRFs that the rates are compared at; () leaves the curves out."""
     start: str = "sr_unet_light_x2"
-    """The network to tune: a name or weights of an SR-UNet x2. The viewer has it not at all: what
-    is sent is whole."""
+    """The network to tune: a name, or weights of an SR-UNet x2. Viewers need not have it."""
     steps: int = 2000
     loss: Literal["fidelity", "perceptual"] = "fidelity"
     """L1 + (1 - SSIM), or LPIPS (squeeze) + (1 - SSIM). Ours; the paper tunes by Eq. 4."""
@@ -78,6 +77,7 @@ class Overfit:
     frames: int = 24
     """Frames from the middle of the clip that are scored."""
     metrics: tuple[str, ...] = ("psnr_y", "ssim", "lpips", "vmaf")
+    """What to score; one that cannot be had is left out and named."""
     accelerator: Literal["cpu", "gpu", "tpu"] = "cpu"
     seed: int = 0
 
@@ -237,6 +237,7 @@ def tell(config: Overfit, folder: Path, stream: Path, path: Path, film: Video) -
     """Scores everything; writes report.md, points.csv and rate.png."""
     more = 8 * path.stat().st_size / 1000 / seconds_of(stream)
     begin = max(0, (film.frames - config.frames) // 2)
+    make_folder(folder / "others")
     real = clip_of(config.clip, begin, config.frames)
     nets = {TUNED: str(path), UNTUNED: config.start, "bicubic": "bicubic"}
     points = []
@@ -259,7 +260,7 @@ def tell(config: Overfit, folder: Path, stream: Path, path: Path, film: Video) -
 
 def name_of(crf: float, factor: int) -> str:
     """A stream that is only compared with."""
-    return f"{'half' if factor == 2 else 'full'}_crf{crf:g}.mp4"
+    return f"others/{'half' if factor == 2 else 'full'}_crf{crf:g}.mp4"
 
 
 def clip_of(path: Path, begin: int, count: int) -> np.ndarray:
@@ -282,7 +283,8 @@ def written(config: Overfit, folder: Path, points: list, cost: tuple) -> Path:
     scores = [score for _, score in points]
     lines = [f"# {config.clip.name}: a network of its own", ""]
     lines += [f"Stream at CRF {config.crf:g}: {stream:.1f} kbit/s. Weights: {size:,} bytes, "]
-    lines[-1] += f"{more:.1f} kbit/s over the film. Together: **{stream + more:.1f} kbit/s**."
+    lines[-1] += f"{more:.1f} kbit/s over the film. Together: **{stream + more:.1f} kbit/s**. "
+    lines[-1] += f"(Over ten minutes these weights would cost {8 * size / 1000 / 600:.1f} kbit/s.)"
     told = f"{config.frames} frames from the middle are scored, rates are of the whole clip."
     lines += ["", f"{config.steps} steps of {config.loss}. {told}", ""]
     names = [m for m in config.metrics if all(m in s.frames for s in scores)]

@@ -183,7 +183,9 @@ def cell_of(config: Table, place, nets, loaded, coded, real, kbps) -> dict:
     size, name = real.shape[1:3], place[3]
     fake, seconds = coded, None
     if name != FULL:
-        net = loaded.setdefault((name, size), jaxvsr.load(nets[name], size=size))
+        if (name, size) not in loaded:
+            loaded[name, size] = jaxvsr.load(nets[name], size=size)
+        net = loaded[name, size]
         fake = np.concatenate([net(frame[None]) for frame in coded])
         seconds = timed(net, coded) if place[1] == "table" else None
     names = config.metrics if place[1] == "table" else config.curves

@@ -1,0 +1,221 @@
+"""SR-UNet's run: its recipes, its data, its phases, what it writes, and its tables."""
+
+import json
+from dataclasses import replace
+
+import jax
+import media
+import numpy as np
+import pytest
+
+from experiments import sr_unet as experiment
+from experiments import sr_unet_data, sr_unet_tables
+from jaxvsr import losses, weights
+from jaxvsr.data import made_up
+from jaxvsr.errors import InputError, UsageError, WeightsError
+from jaxvsr.models.table import cost
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Five small films in a folder."""
+    folder = tmp_path_factory.mktemp("films")
+    for name in ("ant", "bee", "cat", "dog", "eel"):
+        media.film(folder / f"{name}.mp4", media.Picture(frames=6, width=192, height=128))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(films, tmp_path_factory):
+    """Three steps of a tiny network."""
+    folder = tmp_path_factory.mktemp("run")
+    return experiment.Config(
+        loss="fidelity",
+        scale=3 / experiment.STEPS,
+        batch=4,
+        patch=64,
+        data=(films,),
+        share=0.4,
+        run=folder / "run",
+        keep=folder / "data",
+        net=experiment.TINY,
+    )
+
+
+@pytest.fixture(scope="module")
+def scores(asked):
+    return experiment.main(asked)
+
+
+def test_smoke():
+    """Both phases, critic and all, without a file."""
+    told = experiment.main(experiment.Config(smoke=True))
+    assert {"lpips", "ssim", "adversarial", "critic_critic"} <= told.keys()
+    assert np.isfinite(list(told.values())).all()
+
+
+def test_a_run_validates_and_packages_what_it_learned(asked, scores):
+    assert {"psnr", "ssim"} <= scores.keys() and scores["psnr"] > 10
+    loaded = weights.load(asked.run / "paper-sr_unet.safetensors", folded=False)
+    assert experiment.unclipped(loaded.module) == experiment.TINY and loaded.module.clip
+
+
+def test_the_same_command_goes_on_and_another_is_refused(asked, scores):
+    assert experiment.main(asked) == scores
+    with pytest.raises(UsageError, match=r"another run.*\n.*rate"):
+        experiment.main(replace(asked, rate=1e-3))
+
+
+def test_a_run_begins_with_given_weights(asked, scores):
+    start = str(asked.run / "paper-sr_unet.safetensors")
+    config = experiment.checked(replace(asked, start=start))
+    wanted = weights.load(start, folded=False).params
+    jax.tree.map(np.testing.assert_array_equal, experiment.starting(config)["generator"], wanted)
+    with pytest.raises(WeightsError, match="not a sr_unet"):
+        experiment.starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
+
+
+def test_phases_are_the_papers():
+    fidelity, full = experiment.phases("perceptual", experiment.STEPS)
+    assert fidelity.steps + full.steps == 80 * 1280
+    assert full.weights == {"lpips": 1, "ssim": 1, "adversarial": 1e-3} and full.critics
+    assert not fidelity.critics
+    assert [p.name for p in experiment.phases("perceptual", 10, 0)] == ["eq4"]
+
+
+def test_table_2_compares_networks_of_about_equal_cost():
+    flops = {name: cost(net)[1] for name, net in experiment.NETWORKS.items()}
+    for name in ("unet", "espcn_6"):
+        assert flops[name] == pytest.approx(flops["sr_unet"], rel=0.25)
+    assert flops["srresnet_8"] > 4 * flops["sr_unet"]
+    assert experiment.PAPER.keys() - experiment.NETWORKS.keys() == {"bicubic"}
+
+
+@pytest.mark.parametrize(("use", "least", "most"), [("x2", 18, 28), ("x2_collapse", 33, 42)])
+def test_recipes_stay_in_their_range(use, least, most):
+    rng = np.random.default_rng(0)
+    drawn = [sr_unet_data.RECIPES[use](rng) for _ in range(200)]
+    assert {r.codec for r in drawn} == set(sr_unet_data.CODECS)
+    crfs = [r.crf for r in drawn if r.codec in ("libx264", "libx265")]
+    assert (min(crfs), max(crfs)) == (least, most) and {r.factor for r in drawn} == {2}
+    assert max(r.crf for r in drawn) <= 63
+
+
+def test_the_papers_recipe_is_x265_medium_at_23():
+    recipe = sr_unet_data.RECIPES["paper"](None)
+    told = recipe.codec, recipe.crf, recipe.preset, recipe.factor
+    assert told == ("libx265", 23, "medium", 2)
+
+
+def test_sizes_of_a_sequence_stay_together(films):
+    clip = sr_unet_data.sources.find(films).clips[0]
+    named = lambda name, folder: replace(clip, name=name, path=films / folder / name)
+    of = lambda name, folder="x": sr_unet_data.sequence_of(named(name, folder))
+    assert of("ASwan_3840x2176_60fps.mp4", "BVI-DVC") == of("DSwan_480x272.mp4", "BVI-DVC")
+    assert of("ASwan.mp4") != of("BSwan.mp4")
+
+
+def test_nothing_is_trained_on_and_held_out(films):
+    found = sr_unet_data.material((films,), 0.4, 0)
+    known, unseen = ({clip.name for clip in clips} for clips in (found.known, found.unseen))
+    assert known and unseen and not known & unseen and len(known | unseen) == 5
+
+
+def test_a_reduced_clip_is_smaller_and_keeps_its_file(films):
+    clip = sr_unet_data.sources.find(films).clips[0]
+    small = sr_unet_data.Reduced(clip, 64)
+    assert small.size == (64, 96) and small.read(1, 2).shape == (2, 64, 96, 3)
+    assert small.path == clip.path and small.name != clip.name
+
+
+def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(sr_unet_data, "DATA", tmp_path)
+    found = sr_unet_data.material((), 0.2, 0)
+    assert found.known is None and not set(made_up.procedural(0, 256).clips) & set(found.unseen)
+
+
+def test_eq_4_is_the_sum_of_its_terms():
+    rng = np.random.default_rng(0)
+    fake, real = rng.uniform(0, 1, (2, 2, 32, 32, 3)).astype(np.float32)
+    params = experiment.random_judge("squeeze")
+    terms = experiment.terms("squeeze", params)
+
+    class Round:
+        lr, judge = None, staticmethod(lambda name, frames: frames.mean((1, 2, 3)))
+
+    Round.fake, Round.hr = fake, real
+    found = sum(w * terms[name](Round) for name, w in experiment.PERCEPTUAL.items())
+    critic = -np.log(1 / (1 + np.exp(-fake.mean((1, 2, 3))))).mean()
+    lpips = losses.lpips(fake, real, params, net="squeeze")
+    assert float(found) == pytest.approx(
+        float(lpips + losses.ssim(fake, real) + 1e-3 * critic), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"use": "tv"}, "no use 'tv'"),
+        ({"network": "vgg"}, "no network 'vgg'"),
+        ({"network": "bicubic"}, "learns nothing"),
+        ({"patch": 50}, "multiple of 16"),
+        ({"scale": 0.0}, "scale"),
+        ({"batch": 6}, "does not divide by 4 devices"),
+    ],
+)
+def test_what_cannot_be_is_told_before_work(asked, tmp_path, change, words):
+    with pytest.raises(UsageError, match=words):
+        experiment.main(replace(asked, run=tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_is_not_there_or_a_test_set_is_refused(asked, tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        experiment.main(replace(asked, data=(tmp_path / "nothing",)))
+    for name in ("calendar", "city"):
+        (tmp_path / "Vid4").mkdir(exist_ok=True)
+        media.film(tmp_path / "Vid4" / f"{name}.mp4", media.Picture(192, 128, 6))
+    with pytest.raises(UsageError, match=r"test set Vid4"):
+        experiment.main(replace(asked, data=(tmp_path / "Vid4",), run=tmp_path / "run"))
+
+
+def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp_path):
+    def absent(url, remedy):
+        raise WeightsError(f"cannot be reached; {remedy}")
+
+    monkeypatch.setenv("JAXVSR_DATA", str(tmp_path))
+    monkeypatch.setattr(experiment.judges, "fetch", absent)
+    with pytest.raises(WeightsError, match="go online, or put"):
+        experiment.main(replace(asked, loss="perceptual", data=(tmp_path / "nothing",)))
+
+
+def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
+    config = sr_unet_tables.Table(
+        runs=(str(asked.run),),
+        clips=(str(films / "ant.mp4"),),
+        metrics=("psnr_y", "ssim"),
+        curves=("ssim",),
+        crfs=(18, 30),
+        frames=2,
+        skip=1,
+        output=tmp_path / "out",
+    )
+    told = config.run().read_text()
+    rows = [line for line in told.splitlines() if line.startswith("| sr_unet |")]
+    assert "0.7190 \\| " in rows[0] and "46.1 \\| " in rows[0]
+    assert "Rows that were not given: unet, srresnet_8, espcn_6" in told
+    assert "BD-rate against full size" in told and "11,846" in told
+    assert (tmp_path / "out" / "rate.png").stat().st_size > 10_000
+    cells = (tmp_path / "out" / "cells.jsonl").read_text()
+    assert len(cells.splitlines()) == 2 + 2 * 3
+    rate = {(c["model"], c["crf"]): c["kbps"] for c in map(json.loads, cells.splitlines())}
+    assert rate["full size", 18] > rate["bicubic", 18] > rate["bicubic", 30]
+    config.run()
+    assert (tmp_path / "out" / "cells.jsonl").read_text() == cells
+
+
+def test_rows_that_cannot_be_are_told(tmp_path):
+    with pytest.raises(InputError, match="no weights yet"):
+        sr_unet_tables.Table(runs=(str(tmp_path),)).run()
+    with pytest.raises(UsageError, match="two rows called bicubic"):
+        sr_unet_tables.Table(runs=("bicubic=sr_unet_light_x2",)).run()
