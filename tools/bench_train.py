@@ -158,8 +158,7 @@ def measure(case: Case, args: Args) -> list[dict]:
     times = turns(runs, args.rounds, args.steps or (20 if on_gpu else 1))
     size = f"{case.batch} x {case.patch}x{case.patch}, {case.dtype}"
     print(f"\n{case.network}, {case.losses}, {size}, load {load:.1f}")
-    if load > 1 + (os.cpu_count() or 1) and not on_gpu:
-        print("  others use this machine: PyTorch's threads then wait, and the ratio says little")
+    crowded = load > 1 + (os.cpu_count() or 1) and not on_gpu
     rows = []
     for way in ways:
         row = asdict(case) | {"way": way, "load": load, "first_s": first[way]}
@@ -167,6 +166,8 @@ def measure(case: Case, args: Args) -> list[dict]:
         row["peak_mib"] = peak_memory(way, case) if args.memory else None
         if way != "jax":
             row |= ratio(times[way], times["jax"])
+            if crowded:  # PyTorch's threads wait for each other at every barrier
+                row["verdict"] = "none, others use this machine; run it again when they do not"
         if way == "jax" and on_gpu:
             row["busy"] = busy.share(runs["jax"].step, runs["jax"].wait)
         print(told(row))
