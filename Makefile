@@ -36,6 +36,7 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tools.bench_enhance
+	$(BIN)/python -m tools.bench_compare
 	$(BIN)/python -m tools.bench_train
 
 clean:
