@@ -1,10 +1,12 @@
 """Comparing files gives what the metrics give for their frames, says what it did, and refuses."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import media
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 import jaxvsr
 from jaxvsr.__main__ import main
-from jaxvsr.comparison import beside, score
+from jaxvsr.comparison import beside, run, score
 from jaxvsr.comparison.candidates import Candidate, name_all, parse
 from jaxvsr.comparison.run import compare
 from jaxvsr.comparison.settings import Settings
@@ -295,3 +297,17 @@ def test_arrays_that_are_no_frames_are_refused():
 def test_every_metric_is_bound():
     bound = set(score.FRAME) | {n for n, m in METRICS.items() if m.kind in ("motion", "vmaf")}
     assert bound == METRICS.keys()
+
+
+def test_batches_take_turns_on_the_cores_and_change_nothing(monkeypatch):
+    clips = np.random.default_rng(0).random((2, 17, 16, 20, 3)).astype(np.float32)
+    alone = jaxvsr.compare(*clips)
+    monkeypatch.setattr(run, "batch_size", lambda *_: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    used = []
+    put = jax.device_put
+    monkeypatch.setattr(run.jax, "device_put", lambda x, d: used.append(d) or put(x, d))
+    spread = jaxvsr.compare(*clips)
+    assert used[:3] == [*jax.local_devices()[:2], jax.local_devices()[0]]
+    for name, values in alone.frames.items():
+        np.testing.assert_allclose(spread.frames[name], values, rtol=1e-6)

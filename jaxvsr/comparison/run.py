@@ -11,7 +11,15 @@ import numpy as np
 from jaxvsr.comparison.beside import Beside
 from jaxvsr.comparison.candidates import Candidate, name_all
 from jaxvsr.comparison.pairs import Plan, count_damage, make_plan, paired
-from jaxvsr.comparison.score import Meter, Ready, batch_size, make_ready, names_of, stacked
+from jaxvsr.comparison.score import (
+    Meter,
+    Ready,
+    batch_size,
+    devices_for,
+    make_ready,
+    names_of,
+    stacked,
+)
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
@@ -54,6 +62,8 @@ class _Comparison:
         self.truth, self.sources, self.plan, self.ready = truth, sources, plan, ready
         self.settings, self.progress = rest
         self.batch = batch_size(truth.size, len(plan.slots), ready.names)
+        self.devices = devices_for(ready.names, -(-len(plan.slots) // self.batch))
+        self.turn = 0
         self.meters: list[Meter] = []
         self.beside: list[Beside] = []
         self.slots: list[int] = []
@@ -97,7 +107,9 @@ class _Comparison:
         for source, example in zip(self.sources, examples[1:], strict=True):
             meanings = self.truth.colour, source.colour
             pair = examples[0], example
-            meters.append(Meter(self.ready, pair, count, self.batch, meanings=meanings, **facts))
+            meter = Meter(self.ready, pair, count, self.batch, meanings=meanings, **facts)
+            meter.ahead = len(self.devices)
+            meters.append(meter)
         return meters
 
     def _add(self, columns: list, heads: list, alone: np.ndarray) -> None:
@@ -109,7 +121,9 @@ class _Comparison:
         both = zip(heads, columns, strict=True)
         frames = [[head, *column] if moves else list(column) for head, column in both]
         real, *fakes = (stacked(column, self.batch + moves) for column in frames)
-        real = jax.device_put(real)  # once, for all candidates
+        # Once, for all candidates; what is computed from it is computed there.
+        real = jax.device_put(real, self.devices[self.turn % len(self.devices)])
+        self.turn += 1
         for meter, fake in zip(self.meters, fakes, strict=True):
             meter.add(real, fake, alone)
 

@@ -1,6 +1,9 @@
 """Frames to numbers: one compiled program a candidate for every metric that is arithmetic."""
 
+import os
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -82,6 +85,9 @@ FRAME = {
 }
 
 
+SINGLE = {"psnr", "psnr_y", "ssim", "ssim_y", "ms_ssim", "ms_ssim_y", "vmaf", "vmaf_neg"}
+
+
 def _psnr(fake, real):
     """`fidelity.psnr` of RGB, without putting the channels together first."""
     errors = (jnp.square(a - b).mean((-2, -1)) for a, b in zip(fake, real, strict=True))
@@ -137,8 +143,9 @@ class Meter:
             else:
                 self.names += (name,)
         self.moves = any(METRICS[name].kind == "motion" for name in self.names)
+        self.ahead = 1  # batches that are computed while others are prepared
         self._values: dict[str, list] = {name: [] for name in self.names}
-        self._pending = None
+        self._pending: deque = deque()
 
     def _obstacle(self, name: str, examples, count: int) -> Reason | None:
         moves = METRICS[name].kind == "motion"
@@ -158,28 +165,27 @@ class Meter:
         """Takes a batch, with the frame before it where metrics of motion are wanted.
 
         `alone` [n] tells which of its n frames do not follow the frame before; a batch may be
-        padded beyond n. The batch before is waited for, so two are in memory at most.
+        padded beyond n. Earlier ones are waited for, so `ahead` + 1 are in memory at most.
         """
         if not self.names:
             return
         values = measure(real, fake, self._params, names=self.names, **self._facts)
-        self._collect()
-        self._pending = values, alone
+        self._pending.append((values, alone))
+        self._collect(self.ahead)
 
-    def _collect(self) -> None:
-        if self._pending is None:
-            return
-        values, alone = self._pending
-        for name, new in values.items():
-            new = np.array(new, np.float64)[: len(alone)]
-            if METRICS[name].kind == "motion":
-                new[alone] = np.nan
-            self._values[name].append(new)
+    def _collect(self, left: int) -> None:
+        """Waits for all batches but the last `left`."""
+        while len(self._pending) > left:
+            values, alone = self._pending.popleft()
+            for name, new in values.items():
+                new = np.array(new, np.float64)[: len(alone)]
+                if METRICS[name].kind == "motion":
+                    new[alone] = np.nan
+                self._values[name].append(new)
 
     def finish(self) -> dict[str, np.ndarray]:
         """{metric: [T]} of all frames."""
-        self._collect()
-        self._pending = None
+        self._collect(0)
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
 
@@ -187,6 +193,26 @@ def batch_size(size: tuple[int, int], count: int, names: tuple[str, ...]) -> int
     """Frames that go to the device together: as many as keep it busy within modest memory."""
     pixels = 1 << (21 if jax.default_backend() == "cpu" else 23)
     return max(1, min(16, count, pixels // (size[0] * size[1])))
+
+
+def devices_for(names: tuple[str, ...], batches: int) -> list[jax.Device | None]:
+    """Where batches go in turn; [None] for JAX's own choice.
+
+    XLA computes these metrics on one core, and one thing at a time on a device. Where there are
+    several CPU devices (`spread_over_cores`) and enough to do, each takes its turn.
+    """
+    chosen = jax.config.jax_default_device or jax.devices()[0]
+    if chosen.platform != "cpu" or not set(names) <= SINGLE:
+        return [None]
+    count = min(os.cpu_count() or 1, batches // 8)
+    return list(jax.local_devices(backend="cpu")[:count]) or [None]
+
+
+def spread_over_cores() -> None:
+    """Lets JAX show each core as a device; to be called before it computes anything."""
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):  # it has begun
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 8))
 
 
 def stacked(frames: list[Planes], length: int) -> Planes:
