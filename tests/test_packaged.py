@@ -46,3 +46,11 @@ def test_it_beats_both_filters_on_a_made_up_film(net):
 def test_it_beats_both_filters_on_clips_it_never_saw(net, shared, name):
     clip = evaluate_clips.read_clip(name, 8)[:, 200:456, 400:784]
     assert min(gains(net, clip, Recipe(crf=23))) > 0
+
+
+def test_saved_weights_may_be_read_by_others(tmp_path):
+    loaded = weights.load(NAME)
+    weights.save(tmp_path / "w.safetensors", loaded.params, weights.metadata_of(loaded.module))
+    (tmp_path / "plain").touch()
+    mode = lambda name: (tmp_path / name).stat().st_mode
+    assert mode("w.safetensors") == mode("plain")

@@ -149,7 +149,7 @@ class TrainState:
     params: dict[str, Params]
     opt: dict[str, optax.OptState]
     ema: Params
-    lead: dict[str, Leaf]
+    lead: Any  # dict[str, Leaf]; orbax hands an empty one out as something else
     skipped: Leaf
     missed: Leaf
     key: Leaf

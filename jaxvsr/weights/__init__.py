@@ -4,6 +4,7 @@ Files hold tensors and nothing that runs: `.safetensors`, `.pth`/`.pt` and ncnn 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -80,6 +81,9 @@ def save(path: str | Path, params: Mapping, metadata: Mapping[str, str]) -> None
     part = path.with_name(path.name + ".part")
     texts = {key: str(value) for key, value in metadata.items()}
     save_file(layouts.from_tree(params), part, texts)
+    mask = os.umask(0)
+    os.umask(mask)
+    part.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
     part.replace(path)
 
 
