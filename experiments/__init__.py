@@ -4,3 +4,9 @@ import os
 from pathlib import Path
 
 DATA = Path(os.environ.get("JAXVSR_DATA", Path(__file__).parents[2] / "shared/data"))
+
+
+def tell_library() -> None:
+    """Lets the library find the weights of its metrics in DATA, too."""
+    if DATA.is_dir():
+        os.environ.setdefault("JAXVSR_DATA", str(DATA))

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 import jaxvsr
-from experiments import DATA, baseline_tables
+from experiments import DATA, baseline_tables, tell_library
 from experiments.baseline_tables import TRUTH
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.table import as_json
@@ -142,6 +142,7 @@ def read_clip(clip: str, count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    tell_library()
     try:
         tyro.extras.subcommand_cli_from_dict({"baseline": Baseline}).run()
     except JaxvsrError as error:

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 import tyro
 
-from experiments import sr_unet_data
+from experiments import sr_unet_data, tell_library
 from jaxvsr import losses, metrics, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
@@ -366,4 +366,5 @@ def command(args: list[str]) -> object:
 
 
 if __name__ == "__main__":
+    tell_library()
     sys.exit(train.exit_status(lambda: command(sys.argv[1:])))
