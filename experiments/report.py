@@ -144,7 +144,9 @@ def read_clip(clip: str, count: int) -> np.ndarray:
 if __name__ == "__main__":
     tell_library()
     try:
-        tyro.extras.subcommand_cli_from_dict({"baseline": Baseline}).run()
+        tyro.extras.subcommand_cli_from_dict(
+            {"baseline": Baseline}, prog="python -m experiments.report"
+        ).run()
     except JaxvsrError as error:
         print(error, file=sys.stderr)
         sys.exit(error.status)
