@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxvsr.errors import InputError, OutputError, SpaceError, UsageError, WeightsError
+from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, UsageError, WeightsError
 
 fcntl = None
 with suppress(ImportError):  # Windows has no such locks, and goes without
@@ -202,8 +202,11 @@ def _plain(value):
 
 
 def _manager(folder: Path, keep: int):
-    import orbax.checkpoint as ocp
-
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError:
+        remedy = "install it by: pip install orbax-checkpoint"
+        raise JaxvsrError(f"checkpoints of runs need orbax; {remedy}") from None
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep,
         create=False,

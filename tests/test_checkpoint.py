@@ -21,6 +21,7 @@ from jaxvsr import checkpoint
 from jaxvsr.checkpoint import Checkpoints, position, seek
 from jaxvsr.errors import (
     InputError,
+    JaxvsrError,
     OutputError,
     SpaceError,
     StoppedError,
@@ -274,3 +275,9 @@ def test_positions_of_any_iterator_come_back(state):
         else json.loads(json.dumps(state, default=checkpoint._plain))
     )
     assert data.found == plain
+
+
+def test_a_missing_orbax_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    with pytest.raises(JaxvsrError, match="need orbax; install it by: pip install"):
+        checkpoint._manager(tmp_path, 1)

@@ -77,7 +77,7 @@ def test_a_long_film_is_drawn_and_so_is_nothing(tmp_path):
 
 def test_without_matplotlib_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r"pip install jaxvsr\[plot\]"):
+    with pytest.raises(UsageError, match="pip install matplotlib"):
         curves.plot_frames([scored(metrics=QUIET)], tmp_path / "c.png")
 
 

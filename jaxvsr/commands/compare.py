@@ -93,7 +93,7 @@ class Compare:
         if self.plot is not None:
             places.check_folder(self.plot, overwrite=self.overwrite)
             if find_spec("matplotlib") is None:
-                raise UsageError("--plot needs matplotlib; install it by: pip install jaxvsr[plot]")
+                raise UsageError("--plot needs matplotlib; install it by: pip install matplotlib")
         if self.anchor is not None:
             series = list(dict.fromkeys(c.series or Path(str(c.path)).stem for c in asked))
             if not self.rate or self.anchor not in series:

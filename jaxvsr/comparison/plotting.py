@@ -26,7 +26,7 @@ def panels(count: int, longest: int, lines: int, *, columns: int, height: float 
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("plots need matplotlib; pip install jaxvsr[plot]") from error
+        raise UsageError("plots need matplotlib; install it by: pip install matplotlib") from error
     rows = -(-count // columns)
     wide = LEFT + WIDTH + SAMPLE + LETTER * longest
     height = max(height, LINE * (lines + 1))

@@ -120,7 +120,8 @@ def _tfds():
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise JaxvsrError(
-            f"stored datasets need {error.name}; pip install 'jaxvsr[datasets]'"
+            f"stored datasets need {error.name}; install both by: pip install "
+            "tensorflow-datasets array_record"
         ) from None
     return tfds
 

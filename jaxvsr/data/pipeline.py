@@ -213,7 +213,7 @@ def _grain():
     try:
         import grain
     except ImportError:
-        raise JaxvsrError("training data needs grain; pip install 'jaxvsr[train]'") from None
+        raise JaxvsrError("training data needs grain; install it by: pip install grain") from None
     return grain
 
 
