@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from experiments import DATA
+from experiments.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
@@ -135,25 +136,16 @@ def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) ->
     return dict(end.scores)
 
 
-class Draws:
-    """The run's batches, one after another."""
+class Draws(Numbered):
+    """The run's batches."""
 
     def __init__(self, known: crops.Pairs, config: Config):
-        self.known, self.config, self.drawn = known, config, 0
+        self.known, self.config = known, config
 
-    def __next__(self):
-        batch, patch, seed = self.config.batch, self.config.patch, self.config.seed
-        self.drawn += 1
-        return self.known.batch(self.drawn - 1, batch, patch, seed)
-
-    def __iter__(self):
-        return self
-
-    def get_state(self) -> dict:
-        return {"drawn": self.drawn}
-
-    def set_state(self, state: dict) -> None:
-        self.drawn = state["drawn"]
+    def batch(self, number: int) -> dict[str, np.ndarray]:
+        """See `Numbered`."""
+        config = self.config
+        return self.known.batch(number, config.batch, config.patch, config.seed)
 
 
 def package(config: Config, net: SRUNet, average) -> None:

@@ -23,7 +23,9 @@ import optax
 import tyro
 
 import jaxvsr
+from experiments.numbered import Numbered
 from experiments.sr_unet import FIDELITY, SRUNet, playing, say, terms, unclipped
+from experiments.sr_unet_tables import quoted
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
@@ -157,14 +159,14 @@ def seconds_of(stream: Path) -> float:
     return json.loads(stream.with_name(f"{stream.name}.json").read_text())["seconds"]
 
 
-class Pairs:
-    """Batches of aligned crops of the stream and of the film; a batch depends on its number alone.
+class Pairs(Numbered):
+    """Batches of aligned crops of the stream and of the film.
 
     Frames are taken evenly over the film, as many as MEMORY holds.
     """
 
     def __init__(self, config: Overfit, frames: int, stream: Path):
-        self.config, self.drawn = config, 0
+        self.config = config
         height, width = next(read_video(config.clip)).shape[:2]
         count = min(frames, max(1, int(MEMORY / (3.75 * height * width))))
         wanted = set(np.linspace(0, frames - 1, count).round().astype(int).tolist())
@@ -178,10 +180,10 @@ class Pairs:
             raise InputError(f"{config.clip}: the stream is not half its size; give upright video")
         self.hr = hr[:, : 2 * h, : 2 * w]
 
-    def __next__(self) -> dict[str, np.ndarray]:
+    def batch(self, number: int) -> dict[str, np.ndarray]:
+        """See `Numbered`."""
         config, side = self.config, self.config.patch // 2
-        rng = np.random.default_rng([config.seed, self.drawn])
-        self.drawn += 1
+        rng = np.random.default_rng([config.seed, number])
         lr, hr = [], []
         for _ in range(config.batch):
             t, y, x = rng.integers(np.array(self.lr.shape[:3]) - [0, side - 1, side - 1])
@@ -189,17 +191,6 @@ class Pairs:
             lr.append(self.lr[t, y : y + side, x : x + side][:, turn])
             hr.append(self.hr[t, 2 * y : 2 * (y + side), 2 * x : 2 * (x + side)][:, turn])
         return {"lr": np.stack(lr), "hr": np.stack(hr)}
-
-    def __iter__(self):
-        return self
-
-    def get_state(self) -> dict:
-        """See `jaxvsr.checkpoint.position`."""
-        return {"drawn": self.drawn}
-
-    def set_state(self, state: dict) -> None:
-        """See `jaxvsr.checkpoint.seek`."""
-        self.drawn = state["drawn"]
 
 
 def tuned(config: Overfit, folder: Path, loaded, judge: dict, pairs: Pairs):
@@ -294,10 +285,7 @@ def written(config: Overfit, folder: Path, points: list, cost: tuple) -> Path:
     if config.others and names:
         figure = rates.plot(scores, folder / "rate.png")
         lines += [f"![Rate and distortion]({figure.name})", ""]
-    lines += ["The paper's Table 4, 1080p:", "", "| | SSIM | LPIPS | VMAF | kbit/s |"]
-    lines += ["|---|---:|---:|---:|---:|"]
-    for name, (ssim, lpips, vmaf, kbps) in PAPER.items():
-        lines.append(f"| {name} | {ssim:.4f} | {lpips:.4f} | {vmaf:.2f} | {kbps:,} |")
+    lines += quoted("The paper's Table 4, 1080p:", PAPER)
     with open(folder / "points.csv", "w", newline="") as file:
         rows = [[s.series, crf, s.kbps, *(s.mean(m) for m in names)] for crf, s in points]
         csv.writer(file).writerows([["series", "crf", "kbps", *names], *rows])

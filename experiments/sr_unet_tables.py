@@ -272,9 +272,13 @@ def curves(config: Table, cells: list[dict]) -> list[str]:
         figure = rates.plot(points, config.output / "rate.png")
         lines += [f"![Rate and distortion]({figure.name})", ""]
         lines += ["```", rates.table(points, FULL), "```", ""]
-    lines += ["The paper's Table 3, 1080p:", "", "| | SSIM | LPIPS | VMAF | kbit/s |"]
-    lines += ["|---|---:|---:|---:|---:|"]
-    for name, (ssim, lpips, vmaf, kbps) in PUBLISHED.items():
+    return lines + quoted("The paper's Table 3, 1080p:", PUBLISHED)
+
+
+def quoted(title: str, rows: dict[str, tuple]) -> list[str]:
+    """Markdown of a table of the paper: SSIM, LPIPS, VMAF, kbit/s by name."""
+    lines = [title, "", "| | SSIM | LPIPS | VMAF | kbit/s |", "|---|---:|---:|---:|---:|"]
+    for name, (ssim, lpips, vmaf, kbps) in rows.items():
         lines.append(f"| {name} | {ssim:.4f} | {lpips:.4f} | {vmaf:.2f} | {kbps:,} |")
     return lines
 

@@ -7,7 +7,6 @@ its last complete one. Saving waits until all is on the disk. That costs well un
 these networks every few minutes, and an error belongs to the save that met it.
 """
 
-import errno
 import json
 import logging
 import shutil
@@ -20,7 +19,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, UsageError, WeightsError
+from jaxvsr.errors import (
+    DISK_FULL,
+    InputError,
+    JaxvsrError,
+    OutputError,
+    SpaceError,
+    UsageError,
+    WeightsError,
+)
 
 fcntl = None
 with suppress(ImportError):  # Windows has no such locks, and goes without
@@ -158,7 +165,7 @@ class Checkpoints:
 
     def _failure(self, error: Exception) -> Exception:
         code, text = getattr(error, "errno", None), str(error)
-        if code in (errno.ENOSPC, errno.EDQUOT) or any(word in text.lower() for word in FULL):
+        if code in DISK_FULL or any(word in text.lower() for word in FULL):
             return SpaceError(f"{self.folder}: the disk is full; {self._remedy()}")
         if isinstance(error, OSError):
             reason = error.strerror or text

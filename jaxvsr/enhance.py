@@ -1,18 +1,17 @@
 """Anything to something better: frames, a picture, a video, or a folder of either."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from jaxvsr import folders, ops, weights
-from jaxvsr.errors import InputError, OutputError, UsageError
+from jaxvsr.errors import InputError, OutputError
 from jaxvsr.film import enhance_film, find_device
 from jaxvsr.network import DEFAULT, Network
 from jaxvsr.plan import check_place, mark, result_size
 from jaxvsr.preview import side_by_side
-from jaxvsr.settings import Result, Settings
+from jaxvsr.settings import Result, Settings, chosen
 from jaxvsr.video import colour, mux
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
@@ -27,10 +26,7 @@ def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
     gives a `Result`, or a list of them for a folder. `settings` are the fields of `Settings`.
     Raises a `JaxvsrError` that says in one line what is wrong and what to do.
     """
-    known = {field.name for field in fields(Settings)}
-    if unknown := settings.keys() - known:
-        raise UsageError(f"no setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    asked = Settings(**settings)
+    asked = chosen(Settings, settings)
     if isinstance(source, str | Path):
         check_source(Path(source))
         output = Path(output) if output else None

@@ -1,5 +1,9 @@
 """Errors that a user can act on: one line with the cause and the remedy, and an exit status."""
 
+import errno
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # codes of an OSError
+
 
 class JaxvsrError(Exception):
     """Root of every error that the command line prints as one line; `status` is its exit status."""

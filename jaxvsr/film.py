@@ -1,6 +1,5 @@
 """One video file to one video file: decode | network | encode, in segments that survive a crash."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -14,7 +13,15 @@ import numpy as np
 
 from jaxvsr.clip import scenes
 from jaxvsr.engine import Engine, initial_state
-from jaxvsr.errors import InputError, JaxvsrError, OutputError, SpaceError, StoppedError, UsageError
+from jaxvsr.errors import (
+    DISK_FULL,
+    InputError,
+    JaxvsrError,
+    OutputError,
+    SpaceError,
+    StoppedError,
+    UsageError,
+)
 from jaxvsr.journal import Journal
 from jaxvsr.pipeline import Behind, ahead
 from jaxvsr.plan import Plan, check_output, default_output, make_plan
@@ -84,7 +91,7 @@ def _kept(journal: Journal, output: Path):
     except KeyboardInterrupt:
         raise StoppedError(f"stopped; {safe()}; give the same command again to go on") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         full = "the disk is full; free some space and give the same command again"
         raise SpaceError(f"{output}: {full}; {safe()}") from error

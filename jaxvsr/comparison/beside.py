@@ -8,7 +8,7 @@ from jaxvsr.comparison.sources import Source
 from jaxvsr.comparison.views import Planes, codes
 from jaxvsr.errors import InputError, JaxvsrError
 from jaxvsr.metrics.vmaf import DEPTHS, VmafRun
-from jaxvsr.video.colour import MATRICES, Colour
+from jaxvsr.video.colour import MATRICES, Colour, untagged
 
 
 class Beside:
@@ -88,7 +88,7 @@ def _matrix(reference: Source, candidate: Source) -> str:
     for source in (reference, candidate):
         if source.colour is not None and source.colour.matrix in MATRICES:
             return source.colour.matrix
-    return "bt601" if reference.size[0] < 720 else "bt709"
+    return untagged(reference.size[0])
 
 
 def _bits(source: Source) -> int:

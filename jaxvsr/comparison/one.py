@@ -1,11 +1,9 @@
 """One candidate against its reference: the comparison as a function of the library."""
 
-from dataclasses import fields
-
 from jaxvsr.comparison.run import compare as compare_all
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import DEFAULT, Settings
-from jaxvsr.errors import UsageError
+from jaxvsr.settings import chosen
 
 
 def compare(reference, candidate, *, metrics: tuple[str, ...] = DEFAULT, **settings) -> Scores:
@@ -17,8 +15,6 @@ def compare(reference, candidate, *, metrics: tuple[str, ...] = DEFAULT, **setti
     shortest, start, duration. A metric that cannot be had, for want of weights or of a program, is
     told in `Scores.unavailable`. Raises a `JaxvsrError` that says in one line what is wrong.
     """
-    known = {field.name for field in fields(Settings)}
-    if unknown := settings.keys() - known:
-        raise UsageError(f"no setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    (scores,) = compare_all(reference, [candidate], Settings(tuple(metrics), **settings))
+    asked = chosen(Settings, {"metrics": tuple(metrics), **settings})
+    (scores,) = compare_all(reference, [candidate], asked)
     return scores

@@ -63,7 +63,6 @@ class _Comparison:
         self.settings, self.progress = rest
         self.batch = batch_size(truth.size, len(plan.slots), ready.names)
         self.devices = devices_for(ready.names, -(-len(plan.slots) // self.batch))
-        self.turn = 0
         self.meters: list[Meter] = []
         self.beside: list[Beside] = []
         self.slots: list[int] = []
@@ -103,13 +102,12 @@ class _Comparison:
     def _make_meters(self, examples) -> list[Meter]:
         settings, count = self.settings, len(self.plan.slots)
         facts = {"size": self.truth.size, "method": settings.resize, "crop": settings.crop}
+        facts["ahead"] = len(self.devices)
         meters = []
         for source, example in zip(self.sources, examples[1:], strict=True):
             meanings = self.truth.colour, source.colour
             pair = examples[0], example
-            meter = Meter(self.ready, pair, count, self.batch, meanings=meanings, **facts)
-            meter.ahead = len(self.devices)
-            meters.append(meter)
+            meters.append(Meter(self.ready, pair, count, self.batch, meanings=meanings, **facts))
         return meters
 
     def _add(self, columns: list, heads: list, alone: np.ndarray) -> None:
@@ -122,8 +120,8 @@ class _Comparison:
         frames = [[head, *column] if moves else list(column) for head, column in both]
         real, *fakes = (stacked(column, self.batch + moves) for column in frames)
         # Once, for all candidates; what is computed from it is computed there.
-        real = jax.device_put(real, self.devices[self.turn % len(self.devices)])
-        self.turn += 1
+        turn = len(self.slots) // self.batch
+        real = jax.device_put(real, self.devices[turn % len(self.devices)])
         for meter, fake in zip(self.meters, fakes, strict=True):
             meter.add(real, fake, alone)
 

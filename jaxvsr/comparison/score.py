@@ -127,14 +127,15 @@ def _motion(fake, real, names: tuple[str, ...], params, crop: int) -> dict:
 
 
 class Meter:
-    """Scores one candidate, batch by batch. `batch` frames go to the device together.
+    """Scores one candidate, batch by batch.
 
+    `batch` frames go to the device together, `ahead` batches are computed while more are prepared.
     `examples` are planes of one frame of the reference and of the candidate: metrics that cannot
     be had for frames of this size, or for only `count` frames, are found here and end up in
     `unavailable`.
     """
 
-    def __init__(self, ready: Ready, examples, count: int, batch: int, **facts):
+    def __init__(self, ready: Ready, examples, count: int, batch: int, *, ahead: int = 1, **facts):
         self.unavailable, self.names = {}, ()
         self._params, self._facts, self._batch = ready.params, facts, batch
         for name in ready.of_kind("frame", "alone", "motion"):
@@ -143,7 +144,7 @@ class Meter:
             else:
                 self.names += (name,)
         self.moves = any(METRICS[name].kind == "motion" for name in self.names)
-        self.ahead = 1  # batches that are computed while others are prepared
+        self._ahead = ahead
         self._values: dict[str, list] = {name: [] for name in self.names}
         self._pending: deque = deque()
 
@@ -165,13 +166,13 @@ class Meter:
         """Takes a batch, with the frame before it where metrics of motion are wanted.
 
         `alone` [n] tells which of its n frames do not follow the frame before; a batch may be
-        padded beyond n. Earlier ones are waited for, so `ahead` + 1 are in memory at most.
+        padded beyond n. Earlier ones are waited for, so `ahead` + 1 batches are in memory at most.
         """
         if not self.names:
             return
         values = measure(real, fake, self._params, names=self.names, **self._facts)
         self._pending.append((values, alone))
-        self._collect(self.ahead)
+        self._collect(self._ahead)
 
     def _collect(self, left: int) -> None:
         """Waits for all batches but the last `left`."""

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from jaxvsr.comparison.scan import scan
 from jaxvsr.comparison.views import Planes
 from jaxvsr.errors import InputError
 from jaxvsr.sequence import PATTERN, is_pattern
-from jaxvsr.video.images import ORIENTATION, SUFFIXES, read_image
+from jaxvsr.video.images import SUFFIXES, header_size, read_image
 from jaxvsr.video.reader import VideoReader
 
 FPS = 25.0  # of what has no times
@@ -81,11 +80,11 @@ class Pictures:
 
     def __init__(self, path):
         self.name, self.paths = str(path), picture_paths(Path(path))
-        self.size = _header_size(self.paths[0])
+        self.size = _size(self.paths[0])
         for other in self.paths[1:]:
-            if _header_size(other) != self.size:
+            if _size(other) != self.size:
                 raise InputError(
-                    f"{other}: {_text(_header_size(other))} among pictures of {_text(self.size)}; "
+                    f"{other}: {_text(_size(other))} among pictures of {_text(self.size)}; "
                     "a sequence has one size, so take it out"
                 )
         self.times = np.arange(len(self.paths)) / FPS
@@ -188,14 +187,8 @@ def _natural(path: Path) -> list:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
 
 
-def _header_size(path: Path) -> tuple[int, int]:
-    """(height, width), upright, without decoding the picture."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            return image.size if turned else image.size[::-1]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return read_image(path)[0].shape[:2]  # says what is wrong with it
+def _size(path: Path) -> tuple[int, int]:
+    return header_size(path) or read_image(path)[0].shape[:2]  # which says what is wrong with it
 
 
 def _text(size: tuple[int, int]) -> str:

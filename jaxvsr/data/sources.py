@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from jaxvsr.comparison.sources import Film, picture_paths
 from jaxvsr.degradation import COLOURS, quantise
 from jaxvsr.errors import InputError
 from jaxvsr.video.colour import Colour, to_rgb
-from jaxvsr.video.images import ORIENTATION, SUFFIXES, read_image
+from jaxvsr.video.images import SUFFIXES, header_size, read_image
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".ts", ".y4m", ".264", ".265", ".mpg")
 RAW = ".yuv"
@@ -238,12 +237,10 @@ def _media(root: Path) -> Iterable[Path]:
 
 def header(path: Path) -> tuple[int, int]:
     """(height, width), upright, without decoding the picture. Raises InputError."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            return image.size if turned else image.size[::-1]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InputError(f"{path}: no picture, or a damaged one; take it out") from None
+    size = header_size(path)
+    if size is None:
+        raise InputError(f"{path}: no picture, or a damaged one; take it out")
+    return size
 
 
 def _eight_bits(rgb: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from jaxvsr.degradation import record
 from jaxvsr.degradation.coding import decode, spoil_to_packets
 from jaxvsr.degradation.downscale import quantise
 from jaxvsr.degradation.recipe import Recipe
-from jaxvsr.errors import InputError, OutputError, SpaceError
+from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError
 from jaxvsr.video.colour import to_rgb
 from jaxvsr.video.encode import REPEATABLE
 from jaxvsr.video.reader import VideoReader
@@ -168,6 +168,6 @@ def _written(folder: Path):
     try:
         yield
     except OSError as error:
-        full = error.errno in (28, 122)  # ENOSPC, EDQUOT
+        full = error.errno in DISK_FULL
         kind = SpaceError if full else OutputError
         raise kind(f"{folder}: {error.strerror}; choose another folder for the cache") from error

@@ -4,7 +4,6 @@ The picture is coded in one piece, because key frames and rates mean nothing in 
 output and its record appear when they are whole.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from jaxvsr.degradation import record
 from jaxvsr.degradation.coding import options, refusal
 from jaxvsr.degradation.downscale import quantise, reduced
 from jaxvsr.degradation.recipe import Recipe
-from jaxvsr.errors import InputError, OutputError, SpaceError, StoppedError, UsageError
+from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError, StoppedError, UsageError
 from jaxvsr.pipeline import ahead
 from jaxvsr.plan import Plan, check_output, check_place
 from jaxvsr.progress import Progress
@@ -254,7 +253,7 @@ def _workplace(output: Path) -> Iterator[Path]:
     except KeyboardInterrupt:
         raise StoppedError("stopped; nothing was written") from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise SpaceError(f"{output}: the disk is full; free some space") from error
         raise OutputError(f"{output}: {error.strerror or error}; choose another output") from error
     finally:

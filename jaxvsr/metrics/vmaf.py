@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxvsr.errors import InputError, UsageError
 from jaxvsr.pipeline import Behind
-from jaxvsr.video.colour import MATRICES
+from jaxvsr.video.colour import MATRICES, untagged
 
 MODELS = {"vmaf": "vmaf_v0.6.1", "vmaf_neg": "vmaf_v0.6.1neg"}
 DEPTHS = (8, 10, 12, 16)  # bits that libvmaf takes
@@ -272,7 +272,7 @@ def _planes(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Luma by BT.601 below 720 lines and BT.709 from there, limited range; chroma left grey."""
     frame = np.asarray(frame)
     height, width = frame.shape[:2]
-    red, blue = MATRICES["bt709" if height >= 720 else "bt601"]
+    red, blue = MATRICES[untagged(height)]
     weights = np.array([red, 1 - red - blue, blue], np.float32) * 219
     if frame.dtype == np.uint8:
         weights /= 255

@@ -12,6 +12,7 @@ import numpy as np
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.train.game import GENERATOR, Game, Params, Phase, TrainState, enter
 from jaxvsr.train.step import make_step
+from jaxvsr.weights import shapes_of
 
 
 def check_phases(game: Game, phases: Sequence[Phase], params: Mapping[str, Params]) -> None:
@@ -98,10 +99,7 @@ def _check_generator(game: Game, params: Params, lr: Any) -> None:
         return
     frames = jax.ShapeDtypeStruct(lr.shape, np.float32)
     wanted = jax.eval_shape(net.init, jax.random.key(0), frames)["params"]
-    want, have = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in found}
-        for found in map(jax.tree_util.tree_leaves_with_path, (wanted, params))
-    )
+    want, have = shapes_of(wanted), shapes_of(params)
     for name in {**want, **have}:
         if want.get(name) != have.get(name):
             given, needed = (shapes.get(name, "missing") for shapes in (have, want))

@@ -6,7 +6,6 @@ Only process 0 tells. `log.jsonl` has a line for every interval, {"step", "phase
 checkpoint, for it writes them again.
 """
 
-import errno
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvsr.errors import OutputError, SpaceError
+from jaxvsr.errors import DISK_FULL, OutputError, SpaceError
 from jaxvsr.progress import clock
 from jaxvsr.train.board import Board
 
@@ -135,7 +134,7 @@ class Silent:
 
 def failure(path: Path, error: OSError) -> OutputError | SpaceError:
     """What a user can do about a file that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         remedy = "free some space and start the same command again"
         return SpaceError(f"{path}: the disk is full; the last checkpoint is safe: {remedy}")
     return OutputError(f"{path}: {error.strerror}; choose another folder")

@@ -28,7 +28,13 @@ SITINGS = {
     "topright": ("first", "last"),
     "bottomright": ("last", "last"),
 }
+TALL = 720  # lines from which untagged video is taken for BT.709
 UNSPECIFIED = 2  # FFmpeg's code for a tag that is absent
+
+
+def untagged(height: int) -> str:
+    """The matrix of video of so many lines that does not name one."""
+    return "bt601" if height < TALL else "bt709"
 
 
 @dataclass(frozen=True)

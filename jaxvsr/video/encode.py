@@ -1,7 +1,6 @@
 """Frames to a closed file: the choice of an encoder, and segments that it writes."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from fractions import Fraction
 
 import av
 
-from jaxvsr.errors import OutputError, SpaceError, UsageError
+from jaxvsr.errors import DISK_FULL, OutputError, SpaceError, UsageError
 from jaxvsr.video import hdr as hdr_data
 from jaxvsr.video import pixels
 from jaxvsr.video.colour import SITINGS, Colour
@@ -201,7 +200,7 @@ class failing:  # noqa: N801  (reads as a word in `with failing(path):`)
     def __exit__(self, kind, error, _):
         if not isinstance(error, (av.FFmpegError, OSError, ValueError)):
             return False
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if getattr(error, "errno", None) in DISK_FULL:
             raise SpaceError(f"{self.path}: no space left; free some and run again") from error
         if isinstance(error, PermissionError):
             raise OutputError(f"{self.path}: no permission to write; choose another") from error

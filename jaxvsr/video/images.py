@@ -147,3 +147,13 @@ def _write_deep(path, array: np.ndarray) -> None:
     context.time_base = Fraction(1)
     data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
     Path(path).write_bytes(data)
+
+
+def header_size(path) -> tuple[int, int] | None:
+    """(height, width), upright, without decoding the picture; None where there is none to read."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return image.size if turned else image.size[::-1]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 import av
 import numpy as np
 
-from jaxvsr.video.colour import SITINGS, UNSPECIFIED, Colour
+from jaxvsr.video.colour import SITINGS, UNSPECIFIED, Colour, untagged
 
 # yuv420p10le, yuvj444p, yuva422p, gbrp12le, gbrap, gray10le: read as they lie, alpha left out.
 PLANAR = re.compile(
@@ -69,7 +69,7 @@ def colour_of_frame(frame: av.VideoFrame, siting: str | None) -> Colour:
     """
     name = frame.format.name
     kind, bits, subsampling = facts(planar(name))
-    guess = "bt601" if frame.height < 720 else "bt709"
+    guess = untagged(frame.height)
     code = int(frame.colorspace)
     matrix = {"yuv": MATRIX_CODES.get(code, guess)}.get(kind, kind)
     if matrix == "rgb" and kind == "yuv":  # a tag that contradicts the format

@@ -24,7 +24,7 @@ from jaxvsr.weights.ncnn import read_ncnn
 from jaxvsr.weights.store import PACKAGED, locate
 from jaxvsr.weights.unpickle import read_checkpoint
 
-__all__ = ["PACKAGED", "Loaded", "load", "metadata_of", "save"]
+__all__ = ["PACKAGED", "Loaded", "load", "metadata_of", "save", "shapes_of"]
 
 CLASSICAL = ("bicubic", "lanczos")  # networks without parameters, loaded by their own name
 EXPECTED = "expected SR-UNet, RRDBNet (ESRGAN), SRVGGNetCompact, SRResNet or ESPCN, of RGB"
@@ -161,7 +161,7 @@ def _check(name: str, module: nn.Module, params: dict, path: Path) -> None:
     except Exception as error:  # a module refuses absurd fields in many ways
         detail = " ".join(str(error).split())[:80]
         raise WeightsError(f"{path}: cannot be a {name} ({detail}); {EXPECTED}") from None
-    wanted, found = _shapes(tree), _shapes(params)
+    wanted, found = shapes_of(tree), shapes_of(params)
     for key in [*wanted, *found]:
         if wanted.get(key) != found.get(key):
             seen = found.get(key, "missing")
@@ -171,7 +171,8 @@ def _check(name: str, module: nn.Module, params: dict, path: Path) -> None:
             )
 
 
-def _shapes(tree: Mapping) -> dict[str, tuple[int, ...]]:
+def shapes_of(tree: Mapping) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter by its path, a/b/kernel."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(p, simple=True, separator="/"): v.shape for p, v in leaves}
 
