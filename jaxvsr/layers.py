@@ -1,9 +1,16 @@
 """Linen layers that two networks or more use; frames and features are NHWC."""
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from jaxvsr import ops
+
+
+class Slope(nn.Module):
+    """PReLU's slope below zero, one a channel (He et al. 2015): `slope=` of a `Conv`."""
+
+    @nn.compact
+    def __call__(self, channels: int):
+        return self.param("weight", nn.initializers.constant(0.25), (channels,))
 
 
 class PReLU(nn.Module):
@@ -12,26 +19,51 @@ class PReLU(nn.Module):
     @nn.compact
     def __call__(self, x):
         weight = self.param("weight", nn.initializers.constant(0.25), (x.shape[-1],))
-        return jnp.where(x >= 0, x, x * weight.astype(x.dtype))
+        return ops.activate(x, "prelu", weight)
 
 
 class Conv(nn.Module):
-    """A stride-1 convolution that keeps the size; `groups` as in `ops.conv`."""
+    """A stride-1 convolution that keeps the size, with what follows it: see `ops.conv`."""
 
     features: int
     size: int = 3
     groups: int = 1
     bias: bool = True
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    impl: str = "xla"
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, **then):
+        return ops.conv(x, *self.weights(x), groups=self.groups, impl=self.impl, **then)
+
+    def weights(self, x):
+        """(kernel, bias or None) for an input like `x`, in its type."""
         shape = (self.size, self.size, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
-        y = ops.conv(x, kernel, groups=self.groups)
         if not self.bias:
-            return y
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
+            return kernel, None
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return kernel, bias.astype(x.dtype)
+
+
+class Upsampler(Conv):
+    """A convolution to `r`**2 times the wanted channels, and their pixel shuffle."""
+
+    r: int = 2
+
+    @nn.compact
+    def __call__(self, x, **then):
+        return ops.conv_shuffle(x, *self.weights(x), self.r, impl=self.impl, **then)
+
+
+class Tail(Conv):
+    """The last convolution, its pixel shuffle, and the enlarged input: see `ops.tail`."""
+
+    r: int = 2
+
+    @nn.compact
+    def __call__(self, x, base, **then):
+        return ops.tail(x, *self.weights(x), base, self.r, impl=self.impl, **then)
 
 
 def leaky_relu(x):

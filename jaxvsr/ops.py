@@ -4,6 +4,7 @@ Resizing maps pixel centres to pixel centres and repeats the border pixel, as Py
 `interpolate(align_corners=False)` does, so a window of a frame resizes as the whole frame does.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 
@@ -11,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from jaxvsr.impl import either
 
 THIN = 16  # channels a group below which zeros are cheaper than separate convolutions
 PHASES = 16  # more phases than this are cheaper as one gather a tap
@@ -174,13 +177,126 @@ def _between(at, length: int):
 
 
 def conv(
-    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw i o"], *, groups: int = 1
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw i o"],
+    bias: Float[Array, " o"] | None = None,
+    *,
+    groups: int = 1,
+    activation: str = "none",
+    slope=None,
+    scale: float = 1.0,
+    skips: Sequence[tuple[Array, float]] = (),
+    impl: str = "xla",
 ) -> Float[Array, "n h w o"]:
-    """Stride-1 convolution with zero padding that keeps the size; `groups` divides c and o.
+    """Stride-1 convolution with zero padding that keeps the size, and what follows it.
+
+    activation(conv(x) + bias) * scale + the sum of factor * array over `skips` (array, factor).
+    `groups` divides c and o. `activation` is "none", "relu", "leaky" (`slope` a number) or "prelu"
+    (`slope` one a channel). `impl` is as in `jaxvsr.impl`; kernels exist for 3x3, and other sizes
+    run on XLA whatever is asked.
 
     XLA on a CPU runs `feature_group_count` many times slower than the same sums written out,
     so there a depthwise kernel becomes shifted products and a grouped one separate convolutions.
     """
+    arrays, factors = [array for array, _ in skips], [factor for _, factor in skips]
+    steep = slope if hasattr(slope, "shape") else None
+    then = {"activation": activation, "scale": scale}
+
+    def plain(x, kernel, bias, steep, *arrays):
+        y = _conv(x, kernel, groups)
+        y = y if bias is None else y + bias
+        y = activate(y, activation, slope if steep is None else steep)
+        y = y if scale == 1 else y * scale
+        return sum((_scaled(*skip) for skip in zip(arrays, factors, strict=True)), start=y)
+
+    def fast():
+        from kernels import convolve
+
+        def run(x, kernel, bias, steep, *arrays):
+            skips = tuple(zip(arrays, factors, strict=True))
+            bent = slope if steep is None else steep
+            return convolve(x, kernel, bias, groups=groups, slope=bent, skips=skips, **then)
+
+        return run
+
+    impl = impl if kernel.shape[:2] == (3, 3) else "xla"
+    name = f"conv groups={groups} {activation} scale={scale} skips={factors}"
+    return either(impl, name, plain, fast, x, kernel, bias, steep, *arrays)
+
+
+def conv_shuffle(x, kernel, bias, r: int, *, activation="none", slope=None, impl: str = "xla"):
+    """activation(pixel_shuffle(conv(x) + bias, r)); arguments as those of `conv`.
+
+    [N, H, W, C] to [N, H * r, W * r, O / r**2]. One pass over the output as a kernel.
+    """
+    bent = slope if hasattr(slope, "shape") else None
+
+    def plain(x, kernel, bias, bent):
+        y = pixel_shuffle(conv(x, kernel, bias), r)
+        return activate(y, activation, slope if bent is None else bent)
+
+    def fast():
+        from kernels.upsampler import upsampler
+
+        then = {"activation": activation}
+        steep = lambda bent: slope if bent is None else bent
+        return lambda x, w, b, bent: upsampler(x, w, b, r=r, slope=steep(bent), **then)
+
+    impl = impl if kernel.shape[:2] == (3, 3) else "xla"
+    name = f"conv_shuffle r={r} {activation}"
+    return either(impl, name, plain, fast, x, kernel, bias, bent)
+
+
+def tail(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c o"],
+    bias: Float[Array, " o"] | None,
+    base: Float[Array, "n h w 3"] | None,
+    r: int,
+    *,
+    enlarge: str = "bicubic",
+    gain: float = 1.0,
+    shift: float = 0.0,
+    clip: bool = False,
+    impl: str = "xla",
+) -> Float[Array, "n H W 3"]:
+    """The end of a network: (pixel_shuffle(conv(x)) + `base` enlarged) * gain + shift.
+
+    `base` is enlarged `r` times by method `enlarge` of `resize`; None adds nothing. `clip` ends at
+    0 and 1. One pass over the output as a kernel, for 1x1 and 3x3.
+    """
+
+    def plain(x, kernel, bias, base):
+        y = pixel_shuffle(conv(x, kernel, bias), r)
+        y = y if base is None else y + upsample(base, r, enlarge)
+        y = y if (gain, shift) == (1, 0) else y * gain + shift
+        return jnp.clip(y, 0, 1) if clip else y
+
+    def fast():
+        from kernels.tail import tail as kernel_tail
+
+        how = {"r": r, "enlarge": enlarge, "gain": gain, "shift": shift, "clip": clip}
+        how |= {"out": x.dtype.name} | ({} if base is not None else {"enlarge": None})
+        return lambda *arrays: kernel_tail(*arrays, **how)
+
+    impl = impl if kernel.shape[0] in (1, 3) else "xla"
+    name = f"tail r={r} {enlarge} {gain} {shift} clip={clip}"
+    return either(impl, name, plain, fast, x, kernel, bias, base)
+
+
+def activate(x, activation: str, slope=None):
+    """`x` behind "none", "relu", "leaky" (0 < slope < 1) or "prelu" (a slope for each channel)."""
+    if activation == "none":
+        return x
+    if activation == "relu":
+        return jax.nn.relu(x)
+    if activation in ("leaky", "prelu"):
+        slope = slope.astype(x.dtype) if hasattr(slope, "astype") else slope
+        return jnp.where(x >= 0, x, x * slope)
+    raise ValueError(f"activation {activation!r}: choose one of none, relu, leaky, prelu")
+
+
+def _conv(x, kernel, groups: int):
     if groups > 1 and _platform() == "cpu":
         return _depthwise(x, kernel) if kernel.shape[2] == 1 else _grouped(x, kernel, groups)
     return dense(x, kernel, groups)

@@ -58,7 +58,9 @@ def _gap(a, b) -> float:
     return (apart / max(size, 1e-30)) ** 0.5
 
 
-def _random(seed: int, array) -> jax.Array:
+def _random(seed: int, array) -> jax.Array | None:
+    if array is None:
+        return None
     key = jax.random.key(seed)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return 0.1 * jax.random.normal(key, array.shape, array.dtype)

@@ -16,6 +16,7 @@ MAY = {  # package: what it may import from this repository
 }
 LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer and from below
     {"errors"},
+    {"impl"},
     {"ops", "resample", "clip", "video", "journal", "pipeline", "progress", "settings", "folders"},
     {"layers"},
     {"models", "losses", "metrics"},

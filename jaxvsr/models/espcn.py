@@ -6,17 +6,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvsr import ops
-from jaxvsr.layers import Conv
-
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": nn.relu}
+from jaxvsr.layers import Conv, Tail
 
 
 class ESPCN(nn.Module):
     """Frames to frames `scale` times larger, not clipped.
 
     One convolution for each of `widths`, the first `first` wide and the rest 3x3. `residual` adds
-    the bicubic enlargement (ours: the paper has none) and starts from it.
+    the bicubic enlargement (ours: the paper has none) and starts from it. `impl` is how
+    convolutions run, see `jaxvsr.impl`.
     """
 
     scale: int = 2
@@ -24,6 +22,7 @@ class ESPCN(nn.Module):
     first: int = 5
     activation: str = "tanh"
     residual: bool = False
+    impl: str = "xla"
 
     multiple = 1
 
@@ -34,11 +33,11 @@ class ESPCN(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
-        x = frames
+        x, tanh = frames, self.activation == "tanh"
         for i, width in enumerate(self.widths):
-            x = Conv(width, 3 if i else self.first, name=f"conv{i + 1}")(x)
-            x = ACTIVATIONS[self.activation](x)
+            conv = Conv(width, 3 if i else self.first, impl=self.impl, name=f"conv{i + 1}")
+            x = jnp.tanh(conv(x)) if tanh else conv(x, activation=self.activation)
         init = nn.initializers.zeros if self.residual else nn.initializers.lecun_normal()
-        x = Conv(3 * self.scale**2, kernel_init=init, name=f"conv{len(self.widths) + 1}")(x)
-        x = ops.pixel_shuffle(x, self.scale)
-        return x + ops.upsample(frames, self.scale) if self.residual else x
+        options = {"r": self.scale, "impl": self.impl, "kernel_init": init}
+        last = Tail(3 * self.scale**2, name=f"conv{len(self.widths) + 1}", **options)
+        return last(x, frames if self.residual else None)

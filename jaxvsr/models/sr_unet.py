@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvsr import ops
+from jaxvsr.layers import Conv, Tail
 
 LEVELS = 4
 LIGHT = {"width": 48, "depths": (1, 2, 2, 2, 2, 2, 2)}  # Sect. 3.3: 0.7 of the layers
@@ -25,13 +26,14 @@ class RepBlock(nn.Module):
 
     width: int
     folded: bool = False
+    impl: str = "xla"
 
     @nn.compact
     def __call__(self, x):
-        y = nn.Conv(self.width, (3, 3), name="conv1")(x)
-        if x.shape[-1] == self.width and not self.folded:
-            y += nn.Conv(self.width, (1, 1), name="conv_adapter")(x) + x
-        return nn.relu(y)
+        conv = Conv(self.width, impl=self.impl, name="conv1")
+        if x.shape[-1] != self.width or self.folded:
+            return conv(x, activation="relu")
+        return nn.relu(conv(x) + Conv(self.width, 1, name="conv_adapter")(x) + x)
 
 
 class SRUNet(nn.Module):
@@ -40,7 +42,8 @@ class SRUNet(nn.Module):
     `depths` counts the blocks of the four stages down (the last is the bottleneck) and the three
     up. A scale that is not whole is reached by shrinking the next whole one; `corners` does that
     as the published x1.5 weights expect, corner pixel to corner pixel, which forbids tiles.
-    `clip=False` leaves overshoot in place, for losses that want its gradient.
+    `clip=False` leaves overshoot in place, for losses that want its gradient. `impl` is how
+    convolutions run, see `jaxvsr.impl`.
     """
 
     scale: float = 2
@@ -49,6 +52,7 @@ class SRUNet(nn.Module):
     folded: bool = False
     clip: bool = True
     corners: bool = False
+    impl: str = "xla"
 
     multiple = 2 ** (LEVELS - 1)
 
@@ -88,19 +92,19 @@ class SRUNet(nn.Module):
 
     def _stage(self, x, width: int, depth: int, name: str):
         for i in range(depth):
-            x = RepBlock(width, self.folded, name=f"{name}_{i}")(x)
+            x = RepBlock(width, self.folded, self.impl, name=f"{name}_{i}")(x)
         return x
 
     def _head(self, x, frames):
         # A zero head makes the untrained network plain bicubic (Eq. 1).
         r = ceil(self.scale)
-        zeros = nn.initializers.zeros
-        x = nn.Conv(3 * r * r, (1, 1), kernel_init=zeros, name="conv_last")(x)
+        options = {"kernel_init": nn.initializers.zeros, "r": r, "impl": self.impl}
+        last = Tail(3 * r * r, 1, name="conv_last", **options)
+        if r == self.scale:
+            return last(x, frames, gain=0.5, shift=0.5, clip=self.clip)
         clip = (lambda y: jnp.clip(y, -1, 1)) if self.clip else lambda y: y
-        y = clip(ops.pixel_shuffle(x, r) + ops.upsample(frames, r))
-        if r != self.scale:
-            size = round(frames.shape[1] * self.scale), round(frames.shape[2] * self.scale)
-            y = clip(ops.resize(y, size, antialias=False, corners=self.corners))
+        size = round(frames.shape[1] * self.scale), round(frames.shape[2] * self.scale)
+        y = clip(ops.resize(clip(last(x, frames)), size, antialias=False, corners=self.corners))
         return (y + 1) / 2
 
 

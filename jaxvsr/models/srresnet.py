@@ -7,26 +7,28 @@ browser variant; sixteen dense ones is the published network.
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxvsr import ops
-from jaxvsr.layers import Conv, PReLU
+from jaxvsr.layers import Conv, Slope, Upsampler
 
 
 class Block(nn.Module):
     """x + conv(prelu(conv(x)))."""
 
     groups: int = 1
+    impl: str = "xla"
 
     @nn.compact
     def __call__(self, x):
-        y = Conv(x.shape[-1], groups=self.groups, name="conv1")(x)
-        y = PReLU(name="prelu")(y)
-        return x + Conv(x.shape[-1], groups=self.groups, name="conv2")(y)
+        width, options = x.shape[-1], {"groups": self.groups, "impl": self.impl}
+        slope = Slope(name="prelu")(width)
+        y = Conv(width, name="conv1", **options)(x, activation="prelu", slope=slope)
+        return Conv(width, name="conv2", **options)(y, skips=((x, 1.0),))
 
 
 class SRResNet(nn.Module):
     """Frames to frames `scale` (2^k or 3) times larger, not clipped.
 
-    `groups` splits the trunk's convolutions; `ends` is the size of the first and last one.
+    `groups` splits the trunk's convolutions; `ends` is the size of the first and last one. `impl`
+    is how convolutions run, see `jaxvsr.impl`.
     """
 
     scale: int = 4
@@ -34,6 +36,7 @@ class SRResNet(nn.Module):
     blocks: int = 16
     groups: int = 1
     ends: int = 9
+    impl: str = "xla"
 
     multiple = 1
 
@@ -52,12 +55,13 @@ class SRResNet(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
-        x = Conv(self.features, self.ends, name="conv_first")(frames)
-        first = x = PReLU(name="prelu_first")(x)
+        width, trunk = self.features, {"groups": self.groups, "impl": self.impl}
+        bent = lambda name: {"activation": "prelu", "slope": Slope(name=name)(width)}
+        first = x = Conv(width, self.ends, name="conv_first")(frames, **bent("prelu_first"))
         for i in range(self.blocks):
-            x = Block(self.groups, name=f"body_{i}")(x)
-        x = first + Conv(self.features, groups=self.groups, name="conv_body")(x)
+            x = Block(name=f"body_{i}", **trunk)(x)
+        x = Conv(width, name="conv_body", **trunk)(x, skips=((first, 1.0),))
         for i, factor in enumerate(self.factors, 1):
-            x = Conv(self.features * factor**2, name=f"conv_up{i}")(x)
-            x = PReLU(name=f"prelu_up{i}")(ops.pixel_shuffle(x, factor))
+            grow = Upsampler(width * factor**2, r=factor, impl=self.impl, name=f"conv_up{i}")
+            x = grow(x, **bent(f"prelu_up{i}"))
         return Conv(3, self.ends, name="conv_last")(x)

@@ -4,19 +4,21 @@ Modules carry the published names: convolutions at even places of `body`, PReLUs
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvsr import ops
-from jaxvsr.layers import Conv, PReLU
+from jaxvsr.layers import Conv, Slope, Tail
 
 
 class SRVGGNetCompact(nn.Module):
-    """Frames to frames `scale` times larger, not clipped; `convs` counts the inner ones."""
+    """Frames to frames `scale` times larger, not clipped; `convs` counts the inner ones.
+
+    `impl` is how convolutions run, see `jaxvsr.impl`.
+    """
 
     scale: int = 4
     features: int = 64
     convs: int = 16
+    impl: str = "xla"
 
     multiple = 1
 
@@ -29,8 +31,9 @@ class SRVGGNetCompact(nn.Module):
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
         x = frames
         for i in range(self.convs + 1):
-            x = Conv(self.features, name=f"body_{2 * i}")(x)
-            x = PReLU(name=f"body_{2 * i + 1}")(x)
-        x = Conv(3 * self.scale**2, name=f"body_{2 * self.convs + 2}")(x)
-        # Each pixel repeated scale**2 times before the shuffle is the nearest enlargement after it.
-        return ops.pixel_shuffle(x + jnp.repeat(frames, self.scale**2, -1), self.scale)
+            slope = Slope(name=f"body_{2 * i + 1}")(self.features)
+            conv = Conv(self.features, impl=self.impl, name=f"body_{2 * i}")
+            x = conv(x, activation="prelu", slope=slope)
+        name = f"body_{2 * self.convs + 2}"
+        last = Tail(3 * self.scale**2, r=self.scale, impl=self.impl, name=name)
+        return last(x, frames, enlarge="nearest")

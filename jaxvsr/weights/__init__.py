@@ -95,7 +95,8 @@ def metadata_of(module: nn.Module) -> dict[str, str]:
 
 
 def _fields(module: type[nn.Module]) -> list[str]:
-    return [field.name for field in fields(module) if field.name not in ("parent", "name")]
+    """What makes a network; not how it is run."""
+    return [f.name for f in fields(module) if f.name not in ("parent", "name", "impl")]
 
 
 def _read(path: Path) -> tuple[layouts.Tensors, dict[str, str]]:
