@@ -18,17 +18,20 @@ test: lint
 
 # pytest exits with 5 where no test carries the mark.
 define marked
-$(BIN)/python -m pytest -q -m $(1) || { status=$$?; \
+$(2) -m pytest -q -m $(1) || { status=$$?; \
 	if [ $$status -eq 5 ]; then echo "test-$(1): no test needs it yet; nothing was run"; \
 	else exit $$status; fi; }
 endef
 
-test-gpu: $(VENV)/.test
-	@if $(BIN)/python -c "import jax; jax.devices('gpu')" 2>/dev/null; then $(call marked,gpu); \
-	else echo "test-gpu: JAX sees no GPU here; nothing was run"; fi
+# The system's Python where its JAX sees the GPU (a prepared machine), else one made here.
+SEES := -c "import jax; jax.devices('gpu')" 2>/dev/null
+test-gpu:
+	@if $(PYTHON) $(SEES); then $(call marked,gpu,$(PYTHON)); \
+	elif ! command -v nvidia-smi >/dev/null; then echo "test-gpu: no NVIDIA GPU here; nothing was run"; \
+	else $(MAKE) --no-print-directory $(VENV)/.gpu && $(call marked,gpu,$(BIN)/python); fi
 
 test-web: $(VENV)/.test
-	@$(call marked,web)
+	@$(call marked,web,$(BIN)/python)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check
@@ -56,7 +59,15 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml
 	@touch $@
 
 # torch first and pinned: a plain `torch` lets the resolver pick gigabytes of CUDA libraries.
+# JAX's CUDA plugin alone (7 MB): programs with kernels are lowered for CUDA where no GPU is.
 $(VENV)/.test: $(VENV)/.python pyproject.toml
 	$(PIP) install "$(TORCH)"
 	$(PIP) install -e ".[test]"
+	@jaxlib=$$($(BIN)/python -c "import jaxlib; print(jaxlib.__version__)"); \
+	$(PIP) install --no-deps "jax-cuda13-plugin==$$jaxlib" 2>/dev/null \
+		|| echo "no CUDA plugin for this machine: tests that lower programs for CUDA are skipped"
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.gpu: $(VENV)/.test
+	$(PIP) install "jax[cuda13]"
+	@touch $@

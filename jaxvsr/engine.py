@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxvsr import clip, ops
 from jaxvsr.errors import UsageError
+from jaxvsr.impl import check
 
 SMALLEST_TILE = 32  # below this, tiles are mostly overlap
 
@@ -36,7 +37,8 @@ class Engine:
     `size` is the (height, width) wanted; None means the network's own scale. `tile` is the side
     of a tile in input pixels, 0 for whole frames; it is halved, and `notice` is told, when the
     device runs out of memory. Tiles overlap by the network's receptive field, so they change
-    nothing. In half precision a first result that is not finite moves the run to float32.
+    nothing. In half precision a first result that is not finite moves the run to float32. `impl`
+    is how the network's operations run, see `jaxvsr.impl`.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Engine:
         dtype: str = "float32",
         tile: int = 0,
         device: jax.Device | None = None,
+        impl: str = "auto",
         notice: Callable[[str], None] = lambda line: None,
     ):
         self.net, self.spec, self.head, self.tail = net, net.spec, head, tail
         self.size, self.tile, self.device, self.notice = size, tile, device, notice
+        self.module = _running(net.module, impl, device)
         self._proven: set = set()
         self._prepare(dtype)
 
@@ -130,7 +134,7 @@ class Engine:
     def _apply(self, params, state, x):
         x = x.astype(self.dtype)
         if self.spec.recurrent:
-            state, y = self.net.module.apply({"params": params}, state, x)
+            state, y = self.module.apply({"params": params}, state, x)
         else:
             y = self._module(x).apply({"params": params}, x)
         return state, y.astype(jnp.float32)
@@ -138,8 +142,8 @@ class Engine:
     def _module(self, x):
         """The network; one that can give any scale is asked for the wanted one."""
         if not (self.spec.any_scale and self.size):
-            return self.net.module
-        return self.net.module.clone(scale=self.size[0] / x.shape[-3])
+            return self.module
+        return self.module.clone(scale=self.size[0] / x.shape[-3])
 
     def _pad_head(self, inputs):
         return self._padded(self.head(inputs))
@@ -181,6 +185,13 @@ class Engine:
             ) from error
         self.tile = max(side // self.spec.multiple, 1) * self.spec.multiple
         self.notice(f"out of device memory: going on in tiles of {self.tile} pixels")
+
+
+def _running(module, impl: str, device: jax.Device | None):
+    """The module with its operations run as `impl` says; as it is where it has no choice."""
+    if impl == "auto" and device is not None and device.platform != "gpu":
+        impl = "xla"
+    return module.clone(impl=check(impl)) if hasattr(module, "impl") else module
 
 
 def _whole_number(position, scale):

@@ -126,9 +126,12 @@ def _one_frame(source: Path, settings: Settings) -> np.ndarray:
 def _run(net, frames, settings: Settings):
     """Frames [N, H, W, 3] through the network, on the device and to the size that are asked for."""
     size = result_size(*frames.shape[1:3], net.spec.scale, settings)
-    run = Network(net, size=size, dtype=settings.dtype, tile=settings.tile)
-    with jax.default_device(find_device(settings.device)):
-        return run(frames)
+    device = find_device(settings)
+    how = {"dtype": settings.dtype, "tile": settings.tile, "impl": settings.impl}
+    if device is not None and device.platform != "gpu":
+        how["impl"] = "xla"
+    with jax.default_device(device):
+        return Network(net, size=size, **how)(frames)
 
 
 def _unit(picture: np.ndarray) -> np.ndarray:

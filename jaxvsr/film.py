@@ -33,6 +33,7 @@ from jaxvsr.video.reader import VideoInfo, VideoReader
 from jaxvsr.video.scene import CutDetector
 
 DEPTH = 3  # batches that wait between two stages
+SHAPING = ("start", "duration", "interlaced", "dtype", "impl")  # settings that change a result
 
 
 @dataclass
@@ -108,7 +109,7 @@ def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
         "size": plan.size,
         "encoding": asdict(plan.encoding) if plan.encoding else "pictures",
         "segment": plan.segment,
-        **{k: getattr(settings, k) for k in ("start", "duration", "interlaced", "dtype")},
+        **{name: getattr(settings, name) for name in SHAPING},
     }
     suffix = ".mkv" if plan.encoding else ""
     return Journal(output, run, suffix=suffix, overwrite=settings.overwrite)
@@ -155,7 +156,8 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
         size=plan.size,
         dtype=settings.dtype,
         tile=settings.tile,
-        device=find_device(settings.device),
+        device=find_device(settings),
+        impl=settings.impl,
         notice=progress.notice,
     )
     state = _saved_state(net, plan, journal)
@@ -228,15 +230,20 @@ def _saved_state(net, plan: Plan, journal: Journal):
     return jax.tree.unflatten(jax.tree.structure(shape), saved)
 
 
-def find_device(name: str) -> jax.Device | None:
-    """The first device of a kind ("cpu", "gpu", "tpu"); None for "auto", which is JAX's choice."""
-    if name == "auto":
-        return None
+def find_device(settings) -> jax.Device | None:
+    """The first device of a kind ("cpu", "gpu", "tpu"); None for "auto", which is JAX's choice.
+
+    Raises UsageError for a kind that is not there, and for Triton where no GPU can run it.
+    """
+    name, have = settings.device, ", ".join(sorted({d.platform for d in jax.devices()}))
     try:
-        return jax.devices(name)[0]
+        device = None if name == "auto" else jax.devices(name)[0]
     except RuntimeError as error:
-        have = ", ".join(sorted({d.platform for d in jax.devices()}))
         raise UsageError(f"--device {name}: JAX finds none here; it has {have}") from error
+    kernels = getattr(settings, "impl", "xla") == "triton"
+    if kernels and (device or jax.devices()[0]).platform != "gpu":
+        raise UsageError(f"--impl triton: needs an NVIDIA GPU, JAX has {have}; use --impl auto")
+    return device
 
 
 class Sink:

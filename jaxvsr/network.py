@@ -29,7 +29,8 @@ class Network:
     Frames are consecutive pictures of one scene, numpy or JAX, uint8 or float in [0, 1], of any
     size; results are clipped. `scale` may differ from the network's own (an antialiased
     resample follows the network), or a `size` (height, width) be given instead. Compiled once a
-    shape. `spec` holds the network's facts, `params` its parameters.
+    shape. `impl` is "xla", "triton" or "auto", see `jaxvsr.impl`. `spec` holds the network's
+    facts, `params` its parameters.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Network:
         size: tuple[int, int] | None = None,
         dtype: str = "float32",
         tile: int = 0,
+        impl: str = "auto",
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
         self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
-        self._engine = partial(Engine, loaded, dtype=dtype, tile=tile)
+        self._engine = partial(Engine, loaded, dtype=dtype, tile=tile, impl=impl)
         self._engines: dict = {}
 
     def __repr__(self):

@@ -76,7 +76,7 @@ class Compare:
         spread_over_cores()
         truth = open_source(self.reference)
         opened = [replace(c, path=open_source(c.path)) for c in asked]
-        with jax.default_device(find_device(self.device)):
+        with jax.default_device(find_device(self)):
             scores = compare(truth, opened, self.settings, "text")
             self._tell(scores)
             self._write(scores, truth, [c.path for c in opened])
