@@ -1,0 +1,180 @@
+"""The compiler's gate: every kernel compiled ahead of time, without a GPU, and what it takes.
+
+    python -m kernels.compiled [--target 80 90 100] [--op NAME ...] [--every] [--quick]
+
+For every operation of `kernels.table`, each shape of the bench and each dtype it compiles the
+kernels of the forward pass and of the gradient, and prints registers and stack per thread and
+shared memory per block. It exits with 1 where something does not compile or passes a limit: a
+stack means spilled registers, more shared memory than the device has means no launch at all.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from kernels import launch
+from kernels.op import Config, Op
+
+ROOT = Path(__file__).parent.parent
+SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes a block
+FILE = 65536  # registers of a multiprocessor
+STACK = 0  # bytes a thread
+HALF = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one kernel takes on one device; `error` where it could not be compiled."""
+
+    target: int
+    op: str
+    kernel: str
+    shape: str
+    dtype: str
+    config: str
+    registers: int = 0
+    stack: int = 0
+    shared: int = 0
+    warps: int = 0
+    error: str = ""
+
+    @property
+    def fault(self) -> str:
+        """The limit that is passed, or ""."""
+        if self.error:
+            return self.error
+        if self.stack > STACK:
+            return f"spills {self.stack} bytes a thread"
+        if self.shared > SHARED[self.target]:
+            return f"more shared memory than sm_{self.target} has: {SHARED[self.target]}"
+        if self.registers * self.warps * launch.WARP > FILE:
+            return "more registers than a multiprocessor has"
+        return ""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Compiles kernels ahead of time; says what they take and whether a limit is passed."""
+
+    target: tuple[int, ...] = (80, 90, 100)
+    """Compute capabilities."""
+    op: tuple[str, ...] = ()
+    """Names of operations; none means all."""
+    dtype: tuple[str, ...] = ()
+    """None means all that an operation has."""
+    every: bool = False
+    """Every config that may be tried, not only the one that is taken where none was measured."""
+    quick: bool = False
+    """Only the first shape of the bench, and no float32."""
+
+
+def compiled(args: Args) -> list[Row]:
+    """Rows for all of `args`; each target has a process of its own, one after the other."""
+    return [row for target in args.target for row in _elsewhere(target, args)]
+
+
+def _elsewhere(target: int, args: Args) -> list[Row]:
+    """KERNELS_TARGET is read once in a process, when the kernels are imported."""
+    settings = {"KERNELS_TARGET": str(target), "JAX_PLATFORMS": "cpu", "TRITON_INTERPRET": "0"}
+    command = [sys.executable, "-c", "from kernels import compiled; compiled.child()"]
+    child = subprocess.run(
+        command,
+        input=json.dumps(asdict(args)),
+        env=os.environ | settings,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if child.returncode:
+        raise RuntimeError(f"compiling for sm_{target}: {child.stderr[-2000:]}")
+    return [Row(**json.loads(line)) for line in child.stdout.splitlines() if line[:1] == "{"]
+
+
+def child() -> None:
+    """In the process of one target: `Args` as JSON from stdin, a row of JSON a line to stdout."""
+    from kernels.table import OPS
+
+    args = Args(**json.loads(sys.stdin.read()))
+    if unknown := set(args.op) - OPS.keys():
+        raise SystemExit(f"no operation {', '.join(sorted(unknown))}; there are {', '.join(OPS)}")
+    for name, op in OPS.items():
+        if not args.op or name in args.op:
+            for row in _rows(op, args):
+                print(json.dumps(asdict(row)), flush=True)
+
+
+def _rows(op: Op, args: Args) -> Iterator[Row]:
+    dtypes = [d for d in op.dtypes if not args.dtype or d in args.dtype]
+    if args.quick:
+        dtypes = [d for d in dtypes if d != "float32"] or dtypes
+    for shape in list(op.shapes.values())[: 1 if args.quick else None]:
+        for dtype in dtypes:
+            choices = op.configs(shape, dtype)
+            for config in choices if args.every else choices[:1]:
+                yield from _one(op, shape, dtype, config, gradient=config == choices[0])
+
+
+def _one(op: Op, shape, dtype: str, config: Config, *, gradient: bool) -> Iterator[Row]:
+    """A row for each kernel that `op` runs; those of the gradient only if asked for."""
+    size = "x".join(map(str, shape))
+    row = partial(Row, launch.TARGET, op.name, shape=size, dtype=dtype, config=str(config))
+    launch.compiled.cache_clear()
+    first = len(launch.RECORD)
+    try:
+        arrays = jax.eval_shape(partial(op.example, shape=shape, dtype=dtype), jax.random.key(0))
+        trace(partial(op.ours, config=config), arrays, gradient=gradient)
+    except Exception as error:  # one that fails must not hide the others
+        yield row("", error=f"{type(error).__name__}: {_line(error)}")
+    for made in launch.RECORD[first:]:
+        taken = launch.resources(made)
+        yield row(made.name, warps=made.warps, **taken)
+
+
+def trace(ours, arrays, *, gradient: bool) -> None:
+    """Traces `ours(*arrays)`, and its gradient by all float arrays where the result is float."""
+    out = jax.tree.leaves(jax.eval_shape(ours, *arrays))
+    floats = [i for i, a in enumerate(arrays) if _is_float(a)]
+    if not gradient or not floats or not all(map(_is_float, out)):
+        return
+
+    def loss(*arrays):
+        return sum(y.astype(jnp.float32).sum() for y in jax.tree.leaves(ours(*arrays)))
+
+    jax.eval_shape(jax.grad(loss, floats), *arrays)
+
+
+def _is_float(a) -> bool:
+    return jnp.issubdtype(a.dtype, jnp.floating)
+
+
+def _line(error: Exception) -> str:
+    """The last line that says something: Triton's errors quote the source first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^\n")]
+    return (lines[-1] if lines else "")[:200]
+
+
+def main(args: Args) -> int:
+    """Prints the table; returns the number of faults."""
+    faults = 0
+    print("target | op | kernel | shape | dtype | config | registers | stack | shared | fault")
+    for target in args.target:
+        for row in compiled(Args(**asdict(args) | {"target": (target,)})):
+            faults += bool(row.fault)
+            what = f"sm_{row.target} | {row.op} | {row.kernel} | {row.shape} | {row.dtype}"
+            took = f"{row.registers} | {row.stack} | {row.shared} | {row.fault or '-'}"
+            print(f"{what} | {row.config} | {took}", flush=True)
+    print(f"{faults} faults" if faults else "all within the limits")
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Args)) > 0)
