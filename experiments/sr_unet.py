@@ -29,11 +29,12 @@ from experiments import sr_unet_data, tell_library
 from jaxvsr import losses, metrics, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
+from jaxvsr.layers import fold
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.critics import SRGANCritic
-from jaxvsr.models.espcn import ESPCN
+from jaxvsr.models.espcn import RepESPCN
 from jaxvsr.models.features import Trunk
-from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet, fold
+from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet
 from jaxvsr.models.srresnet import SRResNet
 from jaxvsr.train import rates
 from jaxvsr.weights import judges
@@ -51,9 +52,8 @@ NETWORKS = {
     "unet": UNet(clip=False),
     # ours: eight residual blocks, without batch norm.
     "srresnet_8": SRResNet(scale=2, blocks=8),
-    # ours: plain convolutions, as the paper's blocks are once folded, over a bicubic enlargement;
-    # 60 wide, for as many operations as SR-UNet.
-    "espcn_6": ESPCN(widths=(60,) * 5, first=3, activation="relu", residual=True),
+    # ours: 60 wide, for as many operations as SR-UNet, over a bicubic enlargement.
+    "espcn_6": RepESPCN(),
 }
 TINY = SRUNet(width=4, depths=(1,) * 7, clip=False)
 STEPS = 80 * 1280  # Sect. 3.3

@@ -22,7 +22,8 @@ from experiments import DATA
 from experiments.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
-from jaxvsr.models.sr_unet import LIGHT, SRUNet, fold
+from jaxvsr.layers import fold
+from jaxvsr.models.sr_unet import LIGHT, SRUNet
 
 VIDEOS = {  # lines to which a training video may be reduced; those not named here are held out
     "bamboo_foliage_540p": 400,

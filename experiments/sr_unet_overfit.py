@@ -33,8 +33,8 @@ from jaxvsr.data.crops import read_video
 from jaxvsr.data.sources import Video
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
+from jaxvsr.layers import fold
 from jaxvsr.metrics.table import METRICS
-from jaxvsr.models.sr_unet import fold
 from jaxvsr.weights import judges
 
 PAPER = {  # Table 4, to 1080p: SSIM, LPIPS, VMAF, kbit/s

@@ -1,6 +1,9 @@
 """Linen layers that two networks or more use; frames and features are NHWC."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxvsr import ops
 
@@ -69,3 +72,33 @@ class Tail(Conv):
 def leaky_relu(x):
     """Slope 0.2, as in ESRGAN."""
     return nn.leaky_relu(x, 0.2)
+
+
+class RepBlock(nn.Module):
+    """relu(W3 * x + W1 * x + x); where the width changes, and once folded, relu(W3 * x).
+
+    RepVGG's block as SR-UNet has it (Vaccaro et al., MM 2021, Eq. 2).
+    """
+
+    width: int
+    folded: bool = False
+    impl: str = "xla"
+
+    @nn.compact
+    def __call__(self, x):
+        conv = Conv(self.width, impl=self.impl, name="conv1")
+        if x.shape[-1] != self.width or self.folded:
+            return conv(x, activation="relu")
+        return nn.relu(conv(x) + Conv(self.width, 1, name="conv_adapter")(x) + x)
+
+
+def fold(params: Mapping) -> dict:
+    """What a network of `RepBlock`s with `folded=True` needs for the same function (Eq. 3)."""
+    return {name: _fold_block(p) if "conv_adapter" in p else p for name, p in params.items()}
+
+
+def _fold_block(params: Mapping) -> dict:
+    conv3, conv1 = params["conv1"], params["conv_adapter"]
+    centre = conv1["kernel"][0, 0] + jnp.eye(conv1["kernel"].shape[-1])
+    kernel = jnp.asarray(conv3["kernel"]).at[1, 1].add(centre)
+    return {"conv1": {"kernel": kernel, "bias": conv3["bias"] + conv1["bias"]}}

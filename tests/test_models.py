@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from jaxvsr import ops
+from jaxvsr.layers import fold
 from jaxvsr.models import MODELS, spec_of
 from jaxvsr.models.classical import Bicubic, Lanczos
-from jaxvsr.models.espcn import ESPCN
+from jaxvsr.models.espcn import ESPCN, RepESPCN
 from jaxvsr.models.esrgan import RRDBNet
-from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet, fold
+from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet
 from jaxvsr.models.srresnet import SRResNet
 from jaxvsr.models.srvgg import SRVGGNetCompact
 
@@ -146,6 +147,18 @@ def test_untrained_network_is_bicubic(network, scale):
 def test_untrained_residual_espcn_is_bicubic():
     net, x = ESPCN(residual=True), jax.random.uniform(KEY, (1, 8, 8, 3))
     np.testing.assert_allclose(untrained(net, x, "conv3"), ops.upsample(x, 2), atol=1e-6)
+
+
+def test_untrained_rep_espcn_is_bicubic():
+    net, x = RepESPCN(width=4), jax.random.uniform(KEY, (1, 8, 8, 3))
+    np.testing.assert_allclose(untrained(net, x, "conv6"), ops.upsample(x, 2), atol=1e-6)
+
+
+def test_folding_rep_espcn_changes_nothing():
+    net, x = RepESPCN(width=8, blocks=3), jax.random.uniform(KEY, (1, 8, 8, 3))
+    params = random_params(net)
+    folded = run(net.clone(folded=True), fold(params), x)
+    np.testing.assert_allclose(folded, run(net, params, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("network", [SRUNet, UNet])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import flax.linen as nn
 
 from jaxvsr.models.classical import Bicubic, Lanczos
-from jaxvsr.models.espcn import ESPCN
+from jaxvsr.models.espcn import ESPCN, RepESPCN
 from jaxvsr.models.esrgan import RRDBNet
 from jaxvsr.models.sr_unet import SRUNet, UNet
 from jaxvsr.models.srresnet import SRResNet
@@ -42,6 +42,7 @@ MODELS = {
     "esrgan": Spec(RRDBNet, scale=4, reach=RRDBNet().reach, paper="arXiv:1809.00219"),
     "srvgg": Spec(SRVGGNetCompact, scale=4, reach=18, paper="arXiv:2107.10833"),
     "espcn": Spec(ESPCN, scale=2, reach=ESPCN().reach, paper="arXiv:1609.05158"),
+    "espcn_rep": Spec(RepESPCN, scale=2, reach=RepESPCN().reach, paper=SR_UNET),
     "srresnet": Spec(SRResNet, scale=4, reach=SRResNet().reach, paper="arXiv:1609.04802"),
     "bicubic": Spec(Bicubic, scale=2, reach=2, any_scale=True, paper=KEYS),
     "lanczos": Spec(Lanczos, scale=2, reach=3, any_scale=True, paper=DUCHON),

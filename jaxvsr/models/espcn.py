@@ -1,4 +1,4 @@
-"""ESPCN (Shi et al., CVPR 2016): convolutions at LR size, then one pixel shuffle."""
+"""ESPCN (Shi et al., CVPR 2016): convolutions at LR size, then one pixel shuffle; two forms."""
 
 from math import ceil
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvsr.layers import Conv, Tail
+from jaxvsr.layers import Conv, RepBlock, Tail
 
 
 class ESPCN(nn.Module):
@@ -41,3 +41,34 @@ class ESPCN(nn.Module):
         options = {"r": self.scale, "impl": self.impl, "kernel_init": init}
         last = Tail(3 * self.scale**2, name=f"conv{len(self.widths) + 1}", **options)
         return last(x, frames if self.residual else None)
+
+
+class RepESPCN(nn.Module):
+    """ESPCN of RepVGG blocks, as SR-UNet's Table 2 compares with; not clipped.
+
+    `blocks` of them, `width` wide (the paper calibrates it to SR-UNet's speed and gives no
+    number), and the last convolution, over the bicubic enlargement. `folded` and `impl` are
+    SR-UNet's.
+    """
+
+    scale: int = 2
+    width: int = 60
+    blocks: int = 5
+    folded: bool = False
+    impl: str = "xla"
+
+    multiple = 1
+
+    @property
+    def reach(self) -> int:
+        """Input pixels on each side that an output pixel can see."""
+        return self.blocks + 1
+
+    @nn.compact
+    def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
+        x = frames
+        for i in range(1, self.blocks + 1):
+            x = RepBlock(self.width, self.folded, self.impl, name=f"conv{i}")(x)
+        zeros, r = nn.initializers.zeros, self.scale
+        options = {"kernel_init": zeros, "r": r, "impl": self.impl}
+        return Tail(3 * r * r, name=f"conv{self.blocks + 1}", **options)(x, frames)

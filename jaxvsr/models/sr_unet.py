@@ -1,11 +1,10 @@
 """SR-UNet (Vaccaro et al., MM 2021, Fig. 2): a slim U-Net that works below the input's size.
 
 Widths go F/2, F, F, F instead of doubling, which buys more layers in each block. A block is
-Eq. 2; `fold` turns it into the single 3x3 of Eq. 3. Frames are [0, 1] outside, [-1, 1] inside.
-Modules carry the names of the published checkpoints.
+Eq. 2, `layers.RepBlock`; `layers.fold` turns it into the single 3x3 of Eq. 3. Frames are [0, 1]
+outside, [-1, 1] inside. Modules carry the names of the published checkpoints.
 """
 
-from collections.abc import Mapping
 from math import ceil
 
 import flax.linen as nn
@@ -13,27 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvsr import ops
-from jaxvsr.layers import Conv, Tail
+from jaxvsr.layers import RepBlock, Tail
 
 LEVELS = 4
 LIGHT = {"width": 48, "depths": (1, 2, 2, 2, 2, 2, 2)}  # Sect. 3.3: 0.7 of the layers
 
 WHOLE_FRAME = 1 << 20  # a reach that no tile can have
-
-
-class RepBlock(nn.Module):
-    """relu(W3 * x + W1 * x + x); where the width changes, and once folded, relu(W3 * x)."""
-
-    width: int
-    folded: bool = False
-    impl: str = "xla"
-
-    @nn.compact
-    def __call__(self, x):
-        conv = Conv(self.width, impl=self.impl, name="conv1")
-        if x.shape[-1] != self.width or self.folded:
-            return conv(x, activation="relu")
-        return nn.relu(conv(x) + Conv(self.width, 1, name="conv_adapter")(x) + x)
 
 
 class SRUNet(nn.Module):
@@ -117,15 +101,3 @@ class UNet(SRUNet):
     def widths(self) -> tuple[int, ...]:
         """Channels at each level, full size first."""
         return tuple(self.width // 2 << level for level in range(LEVELS))
-
-
-def fold(params: Mapping) -> dict:
-    """The parameters of `SRUNet(folded=True)` that compute the same function (Eq. 3)."""
-    return {name: _fold_block(p) if "conv_adapter" in p else p for name, p in params.items()}
-
-
-def _fold_block(params: Mapping) -> dict:
-    conv3, conv1 = params["conv1"], params["conv_adapter"]
-    centre = conv1["kernel"][0, 0] + jnp.eye(conv1["kernel"].shape[-1])
-    kernel = jnp.asarray(conv3["kernel"]).at[1, 1].add(centre)
-    return {"conv1": {"kernel": kernel, "bias": conv3["bias"] + conv1["bias"]}}

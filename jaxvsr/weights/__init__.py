@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jaxvsr.errors import WeightsError
+from jaxvsr.layers import fold
 from jaxvsr.models import MODELS, Spec, spec_of
-from jaxvsr.models.sr_unet import fold
 from jaxvsr.weights import layouts
 from jaxvsr.weights.ncnn import read_ncnn
 from jaxvsr.weights.store import PACKAGED, locate
