@@ -25,14 +25,15 @@ import triton.language as tl
 from kernels.op import Config, Op, config
 from kernels.tuning import pick
 
-LIMIT = 2**31  # addresses are int32
+LIMIT = 2**31  # addresses and sums are int32
+DEEPEST = (LIMIT - 1) // (9 * 128 * 128)  # channels whose sum always fits
 OUTPUTS = ("int8", "float32", "float16", "bfloat16")
 
 
 def products(x, w):
     """The exact sums: conv(x[N,H,W,C], w[3,3,C,K]) as int32, zero padding, nine matrix products.
 
-    Inputs are int8. The sum of 9 C products fits int32 up to C = 14563; beyond that it may wrap.
+    Inputs are int8. The sum of 9 C products always fits int32 up to C = 14563.
     """
     h, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -142,8 +143,8 @@ def int8_conv3x3(
     (conv_same(x, w) + b) * multiplier, clamped to [low, high], exactly as `definition`; b is in
     units of the sums. `low`=0 is a ReLU. `out` is "int8" (rounded, ties to even; bounds within
     [-128, 127]) or a float type. The gradient is that of the definition: of `multiplier`, for a
-    float `out`; integers have none. Raises RefusedError for other dtypes and shapes, and where
-    an array has 2^31 values or more.
+    float `out`; integers have none. Raises RefusedError for other dtypes and shapes, above 14563
+    channels, where sums may not fit, and where an array has 2^31 values or more.
     """
     _check(x, w, b, multiplier, out)
     choices = configs((*x.shape[:3], max(x.shape[3], w.shape[3])), "int8")
@@ -169,6 +170,8 @@ def _check(x, w, b, multiplier, out: str) -> None:
         raise RefusedError(f"int8: b {b.shape}, multiplier {multiplier.shape}; give [K] of both")
     if (x.dtype, w.dtype, b.dtype) != (jnp.int8, jnp.int8, jnp.int32):
         raise RefusedError(f"int8: {x.dtype}, {w.dtype}, {b.dtype}; give int8, int8, int32")
+    if x.shape[3] > DEEPEST:
+        raise RefusedError(f"int8: {x.shape[3]} channels; give at most {DEEPEST} channels")
     if max(x.size, x.size // x.shape[3] * w.shape[3]) >= LIMIT:
         raise RefusedError(f"int8: {x.shape} is too large for int32 addresses; split the batch")
 
