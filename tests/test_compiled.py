@@ -1,0 +1,59 @@
+"""The kernels compile for real devices, without one, and stay within what a device has."""
+
+import pytest
+
+pytest.importorskip("kernels.launch")
+from kernels import compiled
+from kernels.table import OPS
+
+TARGETS = (80, 90, 100)
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def rows(request):
+    """Every operation with its default config, at the first shape of the bench, in 16 bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(compiled.ROOT / ".cache" / "triton"))
+        return compiled.compiled(compiled.Args(target=(request.param,), quick=True))
+
+
+def test_every_kernel_compiles_within_the_limits(rows):
+    assert [f"{row.op} {row.dtype}: {row.fault}" for row in rows if row.fault] == []
+
+
+def test_no_operation_is_left_out(rows):
+    wanted = {(name, d) for name, op in OPS.items() for d in op.dtypes if d != "float32"}
+    assert wanted <= {(row.op, row.dtype) for row in rows}
+    assert all(row.registers > 0 and row.warps > 0 for row in rows)
+
+
+def made(**changes) -> compiled.Row:
+    taken = {"registers": 168, "warps": 8, "shared": 232448, "target": 90} | changes
+    return compiled.Row(op="conv", kernel="_kernel", shape="", dtype="", config="", **taken)
+
+
+LIMITS = {
+    "spills 16 bytes": {"stack": 16},
+    "more shared memory than sm_90": {"shared": 232449},
+    "more shared memory than sm_80": {"target": 80},
+    "more registers": {"registers": 255, "warps": 16},
+    "does not compile": {"error": "does not compile"},
+}
+
+
+@pytest.mark.parametrize("fault", LIMITS)
+def test_each_limit_is_seen(fault):
+    assert made().fault == ""
+    assert fault in made(**LIMITS[fault]).fault
+
+
+def test_a_fault_is_the_exit_status(monkeypatch, capsys):
+    for rows, status in (([made()], 0), ([made(), made(stack=8)], 1)):
+        monkeypatch.setattr(compiled, "compiled", lambda args, rows=rows: rows)
+        assert compiled.main(compiled.Args(target=(90,))) == status
+    assert "spills 8 bytes a thread" in capsys.readouterr().out
+
+
+def test_an_unknown_operation_is_named():
+    with pytest.raises(RuntimeError, match=r"no operation conv9; there are .*int8_conv3x3"):
+        compiled.compiled(compiled.Args(target=(90,), op=("conv9",)))
