@@ -11,20 +11,20 @@ there are too few to matter. The enlargement is one more matrix product (kernels
 Not yet measured on a GPU.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kernels.launch import INTERPRETED, RefusedError, cdiv, launch, power_of_2  # isort: skip
 import triton
 import triton.language as tl
 
 from kernels import enlarge as enlarging
-from kernels.op import Config, Op, config
+from kernels.op import Config, Op, Shape, config
 from kernels.tuning import pick
+from kernels.upsampler import shuffled
 
 OUTS = ("uint8", "float16", "bfloat16", "float32")
 NONE, GIVEN, NEAREST, MIXED = range(4)  # where the base comes from
@@ -46,21 +46,21 @@ class How:
 
 def definition(x, w, b, base, *, r, enlarge="bicubic", gain=1.0, shift=0.0, out="uint8"):
     """`tail` in plain JAX; sums after the convolution are float32, or the inputs' if wider."""
+    return _finished(_conv(x, w), b, base, How(r, enlarge, gain, shift, out))
+
+
+def _conv(x, w):
     layout = ("NHWC", "HWIO", "NHWC")
-    y = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout)
-    exact = jnp.promote_types(x.dtype, "float32")
-    y = shuffled(y.astype(exact) + b.astype(exact), r)
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout)
+
+
+def _finished(y, b, base, how: How):
+    exact = jnp.promote_types(y.dtype, "float32")
+    y = shuffled(y.astype(exact) + b.astype(exact), how.r)
     if base is not None:
-        y = y + enlarging.enlarged(base.astype(exact), r, enlarge)
-    y = jnp.clip(y * gain + shift, 0, 1)
-    return jnp.round(y * 255).astype("uint8") if out == "uint8" else y.astype(out)
-
-
-def shuffled(x, r: int):
-    """Channels in the order (C, r, r) become an image r times larger (Shi et al. 2016)."""
-    n, h, w, c = x.shape
-    x = x.reshape(n, h, w, c // r**2, r, r)
-    return x.transpose(0, 1, 4, 2, 5, 3).reshape(n, h * r, w * r, c // r**2)
+        y = y + enlarging.enlarged(base.astype(exact), how.r, how.enlarge)
+    y = jnp.clip(y * how.gain + how.shift, 0, 1)
+    return jnp.round(y * 255).astype("uint8") if how.out == "uint8" else y.astype(how.out)
 
 
 @triton.jit
@@ -228,8 +228,7 @@ def _save(x, w, b, base, how):
 def _gradient(how: How, saved, g):
     if how.out == "uint8":
         return jax.tree.map(jnp.zeros_like, saved)
-    plain = partial(definition, **vars(replace(how, config=None)))
-    del plain.keywords["config"]
+    plain = lambda x, w, b, base: _finished(_conv(x, w), b, base, how)
     return jax.vjp(plain, *saved)[1](g)
 
 
@@ -292,26 +291,87 @@ def packed(w: jax.Array, r: int, patch: tuple[int, int], columns: int) -> jax.Ar
 
 
 def configs(shape, dtype: str, *, k: int = 3, r: int = 2) -> tuple[Config, ...]:
-    """Patches that read less first, then single pixels; in float32 small tiles only."""
+    """Patches that read less first, and weights as rows where they fill 64; float32: small tiles.
+
+    Taps through the L1 cache (one stage) come before copies past it.
+    """
     wide = dtype == "float32"
     chunk = min(32 if wide else 64, power_of_2(max(16, shape[3])))
     result = []
-    for py, px in _patches(k, r):
-        columns = _columns(py * px, r)
-        sizes = {"PY": py, "PX": px, "BC": chunk}
+    for py, px in PATCHES.get(r, ((1, 1),)) if k > 1 else ((1, 1),):
+        sizes = {"PY": py, "PX": px, "BC": chunk, "TW": 8 if wide else 16}
         if wide:
-            result.append(config(PX=px, PY=py, BC=chunk, SWAP=0, TH=4, TW=8))
+            result.append(config(**sizes, SWAP=0, TH=4))
             continue
+        turns = (1, 0) if _columns(py * px, r) >= 64 else (0,)
         for th, warps, stages in ((8, 4, 1), (16, 8, 1), (8, 4, 3)):
-            result.append(config(warps, stages, **sizes, SWAP=0, TH=th, TW=16))
-            if columns >= 64:
-                result.append(config(warps, stages, **sizes, SWAP=1, TH=th, TW=16))
+            result += [config(warps, stages, **sizes, SWAP=swap, TH=th) for swap in turns]
     return tuple(result)
 
 
-def _patches(k: int, r: int) -> list[tuple[int, int]]:
-    """Patch sizes worth trying: as many as keep the product at 128 columns or fewer."""
-    if k == 1:  # no window to share
-        return [(1, 1)]
-    sizes = [(4, 4), (2, 4), (2, 2), (1, 2)]
-    return [*[size for size in sizes if _columns(size[0] * size[1], r) <= 128][:2], (1, 1)]
+# By r: 48 or 64 columns first, then 96 where registers suffice. One pixel has no window to share.
+PATCHES = {1: ((4, 4), (2, 4), (1, 1)), 2: ((2, 2), (2, 4), (1, 1)), 3: ((1, 2), (1, 1))}
+
+
+def _example(key, shape: Shape, dtype: str, *, k: int, r: int, enlarge: str | None):
+    """Features, weights small enough that few sums are clipped, and a base in [0, 1]."""
+    c, keys = shape[-1], jax.random.split(key, 4)
+    arrays = [
+        jax.random.normal(keys[0], shape),
+        jax.random.normal(keys[1], (k, k, c, 3 * r * r)) * 0.1 / (k * c**0.5),
+        0.1 * jax.random.normal(keys[2], (3 * r * r,)) + (0.5 if enlarge is None else 0.0),
+    ]
+    if enlarge is not None:
+        arrays.append(jax.random.uniform(keys[3], (*shape[:3], 3)))
+    return tuple(array.astype(dtype) for array in arrays)
+
+
+def _flops(shape: Shape, *, k: int, r: int) -> float:
+    return 6.0 * (k * r) ** 2 * shape[0] * shape[1] * shape[2] * shape[3]
+
+
+def _least(shape: Shape, size: int, *, k: int, r: int, enlarge: str | None) -> float:
+    n, h, w, c = shape
+    read = c + (0 if enlarge is None else 3)
+    return float(n * h * w * (read * size + 3 * r * r) + 3 * (k * r) ** 2 * c * size)
+
+
+def _op(name: str, k: int, r: int, enlarge: str | None, shapes: dict[str, Shape]) -> Op:
+    """An operation of the bench; its results are bytes, a few of which are one level off."""
+    told = {"r": r, "enlarge": enlarge, "out": "uint8"}
+    ours = lambda x, w, b, base=None, config=None: tail(x, w, b, base, config=config, **told)
+    plain = lambda x, w, b, base=None: definition(x, w, b, base, **told)
+
+    def padded(x, w, b, base=None):
+        """XLA pads channels to multiples of 8 by itself, but only in float16."""
+        k = w.shape[3]
+        y = _conv(x, jnp.pad(w, ((0, 0), (0, 0), (0, 0), (0, -k % 8))))[..., :k]
+        return _finished(y, b, base, How(r, enlarge, 1.0, 0.0, "uint8"))
+
+    return Op(
+        name=name,
+        ours=ours,
+        definition=plain,
+        example=partial(_example, k=k, r=r, enlarge=enlarge),
+        flops=partial(_flops, k=k, r=r),
+        bytes=partial(_least, k=k, r=r, enlarge=enlarge),
+        configs=partial(configs, k=k, r=r),
+        small=((1, 3, 9, 16), (2, 5, 4, 7)) if k < 9 else ((1, 3, 5, 16),),
+        shapes=shapes,
+        tolerance={"float32": 2e-3, "float16": 2e-3, "bfloat16": 2e-3},
+        baselines={"padded": padded},
+    )
+
+
+def _frames(c: int, **sizes: tuple[int, int]) -> dict[str, Shape]:
+    return {name: (1, h, w, c) for name, (h, w) in sizes.items()}
+
+
+MIDDLE = {"540p": (540, 960), "720p": (720, 1280), "1080p": (1080, 1920)}
+OPS = (
+    _op("tail", 3, 2, "bicubic", _frames(64, **MIDDLE)),
+    _op("tail_x4", 3, 4, "nearest", _frames(64, **{"270p": (270, 480), **MIDDLE})),
+    _op("tail_x1", 3, 1, None, _frames(64, **MIDDLE)),
+    _op("tail_1x1", 1, 2, "bicubic", _frames(32, **MIDDLE)),
+    _op("tail_9x9", 9, 1, None, _frames(64, **MIDDLE)),
+)
