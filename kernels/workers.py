@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -53,10 +54,8 @@ class Worker:
         """Ends the process and those that it started."""
         if self.process is None:
             return
-        try:
+        with suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except OSError:
-            pass
         self.process.wait()
         self.process.stdin.close()
         self.process = None
