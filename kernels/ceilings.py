@@ -1,6 +1,6 @@
 """What a device can do at most, measured: matrix products, copies, and reads that L2 serves.
 
-Every share of a roofline is of these figures; the assumed ones stand in where they are missing.
+Every share of a roofline is of these figures; `report.ASSUMED` stand in where they are missing.
 """
 
 from functools import partial
@@ -14,14 +14,6 @@ import triton.language as tl
 
 from kernels import timing
 
-ASSUMED = {  # TFLOP/s by dtype, GB/s by level: an H200 by its data sheet and what others measured
-    "bfloat16": 790.0,
-    "float16": 790.0,
-    "float32": 50.0,
-    "int8": 1500.0,
-    "copy": 4300.0,
-    "l2": 5500.0,
-}
 SIDE = 8192  # of the matrices
 MEGABYTES = 512  # copied
 RESIDENT = 16 * 2**20  # bytes that stay in L2
@@ -49,12 +41,6 @@ def measure(seconds: float = 0.3, *, scale: int = 1) -> dict[str, float | str]:
         except Exception as error:  # the others are worth having
             found[name] = f"error: {str(error).partition(chr(10))[0][:200]}"
     return found
-
-
-def or_assumed(measured: dict) -> dict[str, float]:
-    """The measured figures, and the assumed where one is missing."""
-    given = {name: value for name, value in measured.items() if isinstance(value, float)}
-    return ASSUMED | given
 
 
 def products(dtype: str, side: int, seconds: float) -> float:

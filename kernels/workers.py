@@ -21,7 +21,7 @@ LIMIT = 300  # characters of a message that are kept
 
 
 class Worker:
-    """A process `python -m module` that answers jobs by `serve`; it is started when first asked."""
+    """A process `python -m module`, perhaps with arguments, that answers jobs by `serve`; it is started when first asked."""
 
     def __init__(self, module: str, env: Mapping[str, str], log: Path):
         self.module, self.env, self.log = module, dict(env), log
@@ -43,7 +43,10 @@ class Worker:
             line = None
         if line is None:
             return {"error": self._last_words()}
-        return json.loads(line)
+        answer = json.loads(line)
+        if not answer.get("well", True):
+            self.close()
+        return answer
 
     @property
     def alive(self) -> bool:
@@ -70,7 +73,7 @@ class Worker:
         self.close()
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module],
+                [sys.executable, "-m", *self.module.split()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
