@@ -18,15 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.launch import RefusedError, cdiv, launch  # isort: skip  (must come before triton)
+from kernels.launch import RefusedError, cdiv, launch, power_of_2  # isort: skip  (must come before triton)
 import triton
 import triton.language as tl
 
+from kernels.conv3x3_tiles import offsets, outputs, pixels, place
 from kernels.op import Config, Op, config
 from kernels.tuning import pick
 
-LIMIT = 2**31  # addresses and sums are int32
-DEEPEST = (LIMIT - 1) // (9 * 128 * 128)  # channels whose sum always fits
+DEEPEST = (2**31 - 1) // (9 * 128 * 128)  # channels whose sum always fits
 OUTPUTS = ("int8", "float32", "float16", "bfloat16")
 
 
@@ -61,57 +61,96 @@ def definition(x, w, b, multiplier, *, low=None, high=None, out: str = "int8"):
 
 
 @triton.jit
-def _kernel(x, w, b, multiplier, y,
-            H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
-            LOW: tl.constexpr, HIGH: tl.constexpr, INTEGER: tl.constexpr,
-            TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
-            PARTS: tl.constexpr, STEPS: tl.constexpr):  # fmt: skip
-    """One program makes BK channels of TH x TW pixels; w is [3, 3, K, C], y [N, H, W, K]."""
-    across: tl.constexpr = (W + TW - 1) // TW
-    down: tl.constexpr = (H + TH - 1) // TH
-    tile = tl.program_id(0)
-    pixel = tl.arange(0, TH * TW)
-    n = tile // (across * down)
-    row = tile // across % down * TH + pixel // TW
-    column = tile % across * TW + pixel % TW
-    k = tl.program_id(1) * BK + tl.arange(0, BK)
-    total = tl.zeros((TH * TW, BK), tl.int32)
-    for step in range(STEPS):  # nine taps, each in PARTS parts of the channels
-        tap = step // PARTS
-        c = step % PARTS * BC + tl.arange(0, BC)
-        i = row + tap // 3 - 1
-        j = column + tap % 3 - 1
-        inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
-        at = ((n * H + i) * W + j) * C
-        near = tl.load(x + at[:, None] + c[None], inside[:, None] & (c < C)[None], 0)
-        at = (tap * K + k) * C
-        weight = tl.load(w + at[None] + c[:, None], (k < K)[None] & (c < C)[:, None], 0)
-        total = tl.dot(near, weight, total, out_dtype=tl.int32)
-    total += tl.load(b + k, k < K, 0)[None]
-    value = total.to(tl.float32) * tl.load(multiplier + k, k < K, 0.0)[None]
+def _turned(w, tap: tl.constexpr, c, k, C: tl.constexpr, K: tl.constexpr):
+    """[BC, BK] of w[3, 3, K, C] at `tap` = 0 to 8, zero outside."""
+    at = w + tap * (K * C) + c[:, None] + k[None, :] * C
+    return tl.load(at, mask=(c < C)[:, None] & (k < K)[None, :], other=0)
+
+
+@triton.jit
+def _finish(total, b, multiplier, y, first, row, column, k, H: tl.constexpr, W: tl.constexpr,
+            K: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr, INTEGER: tl.constexpr,
+            TH: tl.constexpr, TW: tl.constexpr):  # fmt: skip
+    """`requantize` of the sums of a tile, stored in y[N, H, W, K]."""
+    total += tl.load(b + k, mask=k < K, other=0)[None, :]
+    value = total.to(tl.float32) * tl.load(multiplier + k, mask=k < K, other=0.0)[None, :]
     value = tl.minimum(tl.maximum(value, LOW), HIGH)
     if INTEGER:  # added to 1.5 * 2^23, the sum's last bits are the integer, ties to even
         value = (value + 12582912.0).to(tl.int32, bitcast=True)
-    at = ((n * H + row) * W + column) * K
-    live = (row < H) & (column < W)
-    tl.store(y + at[:, None] + k[None], value.to(y.dtype.element_ty), live[:, None] & (k < K)[None])
+    at = first * K + offsets(k, W, K, TH, TW)
+    mask = outputs(row, column, k, H, W, K)
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _streamed(x, w, b, multiplier, y, N: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+              C: tl.constexpr, K: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
+              INTEGER: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr,
+              BK: tl.constexpr):  # fmt: skip
+    """One program makes BK channels of one tile; w is [3, 3, K, C]."""
+    chunks: tl.constexpr = (C + BC - 1) // BC
+    k = tl.program_id(1) * BK + tl.arange(0, BK)
+    first, row, column = place(tl.program_id(0), N, H, W, TH, TW)
+    total = tl.zeros((TH * TW, BK), tl.int32)
+    for step in range(9 * chunks):
+        c = step // 9 * BC + tl.arange(0, BC)
+        t = step % 9
+        near = pixels(x, first, row, column, c, t // 3 - 1, t % 3 - 1, H, W, C, C, 0, TH, TW)
+        total = tl.dot(near, _turned(w, t, c, k, C, K), total, out_dtype=tl.int32)
+    _finish(total, b, multiplier, y, first, row, column, k, H, W, K, LOW, HIGH, INTEGER, TH, TW)
+
+
+@triton.jit
+def _row(x, u, v, w, total, first, row, column, c, dy: tl.constexpr, H: tl.constexpr,
+         W: tl.constexpr, C: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr):  # fmt: skip
+    """`total` + three taps of one row of the filter, whose weights are u, v, w."""
+    near = pixels(x, first, row, column, c, dy, -1, H, W, C, C, 0, TH, TW)
+    total = tl.dot(near, u, total, out_dtype=tl.int32)
+    near = pixels(x, first, row, column, c, dy, 0, H, W, C, C, 0, TH, TW)
+    total = tl.dot(near, v, total, out_dtype=tl.int32)
+    near = pixels(x, first, row, column, c, dy, 1, H, W, C, C, 0, TH, TW)
+    return tl.dot(near, w, total, out_dtype=tl.int32)
+
+
+@triton.jit
+def _resident(x, w, b, multiplier, y, N: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+              C: tl.constexpr, K: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
+              INTEGER: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr,
+              BK: tl.constexpr, PROGRAMS: tl.constexpr, TILES: tl.constexpr):  # fmt: skip
+    """One program makes BK channels of TILES tiles, with all nine weights read once; C <= BC."""
+    c = tl.arange(0, BC)
+    k = tl.program_id(1) * BK + tl.arange(0, BK)
+    u0, u1, u2 = _turned(w, 0, c, k, C, K), _turned(w, 1, c, k, C, K), _turned(w, 2, c, k, C, K)
+    u3, u4, u5 = _turned(w, 3, c, k, C, K), _turned(w, 4, c, k, C, K), _turned(w, 5, c, k, C, K)
+    u6, u7, u8 = _turned(w, 6, c, k, C, K), _turned(w, 7, c, k, C, K), _turned(w, 8, c, k, C, K)
+    for step in range(TILES):
+        first, row, column = place(tl.program_id(0) + step * PROGRAMS, N, H, W, TH, TW)
+        total = tl.zeros((TH * TW, BK), tl.int32)
+        total = _row(x, u0, u1, u2, total, first, row, column, c, -1, H, W, C, TH, TW)
+        total = _row(x, u3, u4, u5, total, first, row, column, c, 0, H, W, C, TH, TW)
+        total = _row(x, u6, u7, u8, total, first, row, column, c, 1, H, W, C, TH, TW)
+        _finish(total, b, multiplier, y, first, row, column, k, H, W, K, LOW, HIGH, INTEGER,
+                TH, TW)  # fmt: skip
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def _int8(x, w, b, multiplier, low, high, out, chosen):
     (n, h, width, c), k = x.shape, w.shape[-1]
     sizes = dict(chosen.constants)
-    part = max(32, min(sizes["BC"], triton.next_power_of_2(c)))
-    parts = cdiv(c, part)
-    sizes |= dict(H=h, W=width, C=c, K=k, BC=part, PARTS=parts, STEPS=9 * parts)
+    sizes["BC"] = max(32, min(sizes["BC"], power_of_2(c)))
     low, high = _bounds(low, high, out)
     tiles = n * cdiv(h, sizes["TH"]) * cdiv(width, sizes["TW"])
+    programs = sizes.get("PROGRAMS", 0)
+    if programs:
+        sizes |= {"PROGRAMS": min(tiles, programs), "TILES": cdiv(tiles, programs)}
     result = jax.ShapeDtypeStruct((n, h, width, k), out)
     # 8-bit matrix units take both factors with channels last, so the weights are turned once.
     arrays = x, w.swapaxes(2, 3), b, multiplier.astype(jnp.float32)
     return launch(
-        _kernel, (tiles, cdiv(k, sizes["BK"])), result, *arrays,
-        warps=chosen.warps, stages=chosen.stages, LOW=low, HIGH=high, INTEGER=out == "int8", **sizes
+        _resident if programs else _streamed,
+        (min(tiles, programs or tiles), cdiv(k, sizes["BK"])), result, *arrays,
+        warps=chosen.warps, stages=chosen.stages,
+        N=n, H=h, W=width, C=c, K=k, LOW=low, HIGH=high, INTEGER=out == "int8", **sizes
     )  # fmt: skip
 
 
@@ -143,11 +182,11 @@ def int8_conv3x3(
     (conv_same(x, w) + b) * multiplier, clamped to [low, high], exactly as `definition`; b is in
     units of the sums. `low`=0 is a ReLU. `out` is "int8" (rounded, ties to even; bounds within
     [-128, 127]) or a float type. The gradient is that of the definition: of `multiplier`, for a
-    float `out`; integers have none. Raises RefusedError for other dtypes and shapes, above 14563
-    channels, where sums may not fit, and where an array has 2^31 values or more.
+    float `out`; integers have none. Raises RefusedError for other dtypes and shapes, and above
+    14563 channels, where sums may not fit int32.
     """
     _check(x, w, b, multiplier, out)
-    choices = configs((*x.shape[:3], max(x.shape[3], w.shape[3])), "int8")
+    choices = configs(x.shape, "int8")
     chosen = config or pick("int8_conv3x3", (x, w), choices)
     return _int8(x, w, b, multiplier, low, high, out, chosen)
 
@@ -172,21 +211,25 @@ def _check(x, w, b, multiplier, out: str) -> None:
         raise RefusedError(f"int8: {x.dtype}, {w.dtype}, {b.dtype}; give int8, int8, int32")
     if x.shape[3] > DEEPEST:
         raise RefusedError(f"int8: {x.shape[3]} channels; give at most {DEEPEST} channels")
-    if max(x.size, x.size // x.shape[3] * w.shape[3]) >= LIMIT:
-        raise RefusedError(f"int8: {x.shape} is too large for int32 addresses; split the batch")
 
 
 def configs(shape, dtype: str) -> tuple[Config, ...]:
-    """Tiles of 128 and 256 pixels; taps through L1 (one stage) first, then pipelined."""
-    thin = shape[3] <= 32
-    part, wide = (32, 32) if thin else (64, 64)
-    return (
-        config(TH=8, TW=16, BC=part, BK=wide, warps=4),
-        config(TH=8, TW=16, BC=part, BK=wide, warps=4, stages=3),
-        config(TH=8, TW=32, BC=part, BK=wide, warps=8),
-        config(TH=8, TW=32, BC=part, BK=wide, warps=8, stages=3),
-        config(TH=8, TW=16, BC=2 * part, BK=2 * wide, warps=8, stages=3),
-    )
+    """Taps through L1 (one stage) first; then weights that stay, and pipelined taps.
+
+    Weights stay up to 128 channels, with as many programs as fit an H200's 132 multiprocessors.
+    """
+    part = 32 if shape[3] <= 32 else 64
+    small = dict(TH=8, TW=16, BC=part, BK=part, warps=4)
+    large = dict(TH=8, TW=32, BC=part, BK=part, warps=8)
+    found = [config(**small), config(**large)]
+    if shape[3] <= 128:
+        whole = {"BC": max(32, power_of_2(shape[3]))}
+        found += [config(**small | whole, PROGRAMS=n * 132) for n in (3, 2)]
+        found += [config(**large | whole, PROGRAMS=132)]
+    found += [config(**small, stages=3), config(**large, stages=3)]
+    if shape[3] > 64:
+        found += [config(TH=8, TW=16, BC=128, BK=128, warps=8, stages=3)]
+    return tuple(found)
 
 
 def example(key, shape, dtype: str = "int8", out: int | None = None):
