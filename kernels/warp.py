@@ -53,11 +53,10 @@ def _between(at, length: int):
 
 
 @triton.jit
-def _tile(H: tl.constexpr, W: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """The image, rows and columns of this program's pixels, and which of them exist."""
+def locate(tile, H: tl.constexpr, W: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """The image, rows and columns of a tile's pixels, and which of them are in the image."""
     across: tl.constexpr = (W + TILE_W - 1) // TILE_W
     along: tl.constexpr = (H + TILE_H - 1) // TILE_H
-    tile = tl.program_id(0)
     p = tl.arange(0, TILE_H * TILE_W)
     row = tile // across % along * TILE_H + p // TILE_W
     column = tile % across * TILE_W + p % TILE_W
@@ -90,7 +89,7 @@ def _forward_kernel(frames, flow, out,
                     H: tl.constexpr, W: tl.constexpr, C: tl.constexpr,
                     TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr):  # fmt: skip
     """One program warps a tile of TILE_H x TILE_W pixels, BLOCK_C channels at a time."""
-    image, row, column, live = _tile(H, W, TILE_H, TILE_W)
+    image, row, column, live = locate(tl.program_id(0), H, W, TILE_H, TILE_W)
     corner, fx, fy, _, _ = _corner(flow + image * (H * W * 2), row, column, live, H, W)
     right: tl.constexpr = C if W > 1 else 0
     down: tl.constexpr = W * C if H > 1 else 0
@@ -112,7 +111,7 @@ def _frames_kernel(g, flow, zeros, out,
                    H: tl.constexpr, W: tl.constexpr, C: tl.constexpr,
                    TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr):  # fmt: skip
     """Adds a tile's gradient to the four pixels that each of its pixels was made of."""
-    image, row, column, live = _tile(H, W, TILE_H, TILE_W)
+    image, row, column, live = locate(tl.program_id(0), H, W, TILE_H, TILE_W)
     corner, fx, fy, _, _ = _corner(flow + image * (H * W * 2), row, column, live, H, W)
     right: tl.constexpr = C if W > 1 else 0
     down: tl.constexpr = W * C if H > 1 else 0
@@ -133,7 +132,7 @@ def _flow_kernel(g, frames, flow, out,
                  H: tl.constexpr, W: tl.constexpr, C: tl.constexpr,
                  TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr):  # fmt: skip
     """A tile's gradient of the flow: the slopes of the frames there, times g, over all channels."""
-    image, row, column, live = _tile(H, W, TILE_H, TILE_W)
+    image, row, column, live = locate(tl.program_id(0), H, W, TILE_H, TILE_W)
     corner, fx, fy, inside_x, inside_y = _corner(
         flow + image * (H * W * 2), row, column, live, H, W
     )

@@ -17,7 +17,8 @@ MAY = {  # package: what it may import from this repository
 LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer and from below
     {"errors"},
     {"impl"},
-    {"ops", "resample", "clip", "video", "journal", "pipeline", "progress", "settings", "folders"},
+    {"ops", "motion", "resample", "clip", "video", "journal", "pipeline", "progress"}
+    | {"settings", "folders"},
     {"layers"},
     {"models", "losses", "metrics"},
     {"weights", "compress", "checkpoint", "degradation", "plan", "preview", "sequence"},
