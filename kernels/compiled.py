@@ -28,7 +28,6 @@ ROOT = Path(__file__).parent.parent
 SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes a block
 FILE = 65536  # registers of a multiprocessor
 STACK = 0  # bytes a thread
-HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Args:
     every: bool = False
     """Every config that may be tried, not only the one that is taken where none was measured."""
     quick: bool = False
-    """Only the first shape of the bench, and no float32."""
+    """Only the first shape of the bench, no float32, and one dtype's gradient."""
 
 
 def compiled(args: Args) -> list[Row]:
@@ -120,7 +119,8 @@ def _rows(op: Op, args: Args) -> Iterator[Row]:
         for dtype in dtypes:
             choices = op.configs(shape, dtype)
             for config in choices if args.every else choices[:1]:
-                yield from _one(op, shape, dtype, config, gradient=config == choices[0])
+                gradient = config == choices[0] and (not args.quick or dtype == dtypes[0])
+                yield from _one(op, shape, dtype, config, gradient=gradient)
 
 
 def _one(op: Op, shape, dtype: str, config: Config, *, gradient: bool) -> Iterator[Row]:
