@@ -36,7 +36,9 @@ class How:
     config: Config | None = None
 
 
-def definition(frames, w, b, slope=None, *, gain=1 / 255, shift=0.0, activation="none", out=None):
+def definition(
+    frames, w, b, *, gain=1 / 255, shift=0.0, activation="none", slope=None, out=None
+) -> jax.Array:
     """`head` in plain JAX, computed in the dtype of the weights."""
     then, slope, _ = epilogue.split(activation, slope, 1.0, (), w.shape[3:])
     return _plain(frames, w, b, slope, How(gain, shift, then, str(out or w.dtype)))
@@ -73,9 +75,9 @@ def _kernel(frames, w, b, slope, y,
         acc = _convolve(source, w, row, col, n, H, W, K, KS, BC, OFFSET, False, F32)
     else:
         acc = _convolve(source, w, row, col, n, H, W, K, KS, BC, OFFSET, True, F32)
-    bias = tl.load(b + n, mask=n < K, other=0.0).to(tl.float32)
-    value = acc * GAIN + bias[None, :]
-    value = epilogue.bend(value, slope, n, n < K, ACTIVATION, SLOPE)
+    steep = epilogue.vector(slope, n, n < K, ACTIVATION == "prelu")
+    value = acc * GAIN + epilogue.vector(b, n, n < K, True)[None, :]
+    value = epilogue.bend(value, steep, ACTIVATION, SLOPE)
     place = y + image * (H * W * K) + ((row * W + col) * K)[:, None] + n[None, :]
     live = ((row < H) & (col < W))[:, None] & (n < K)[None, :]
     tl.store(place, value.to(y.dtype.element_ty), mask=live)
@@ -113,11 +115,11 @@ def head(
     frames: jax.Array,
     w: jax.Array,
     b: jax.Array,
-    slope: jax.Array | float | None = None,
     *,
     gain: float = 1 / 255,
     shift: float = 0.0,
     activation: str = "none",
+    slope: jax.Array | float | None = None,
     out: str | None = None,
     config: Config | None = None,
 ) -> jax.Array:
@@ -220,14 +222,19 @@ def _padded(frames, w, b, slope):
     """A fourth channel of zeros, which XLA adds by itself only in float16."""
     frames = jnp.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 1)))
     w = jnp.pad(w, ((0, 0), (0, 0), (0, 1), (0, 0)))
-    return definition(frames, w, b, slope, activation="prelu")
+    return definition(frames, w, b, slope=slope, activation="prelu")
 
 
 def _op(name: str, k: int, small: tuple[Shape, ...]) -> Op:
+    def ours(frames, w, b, slope, config=None):
+        return head(frames, w, b, slope=slope, activation="prelu", config=config)
+
     return Op(
         name=name,
-        ours=partial(head, activation="prelu"),
-        definition=partial(definition, activation="prelu"),
+        ours=ours,
+        definition=lambda frames, w, b, slope: definition(
+            frames, w, b, slope=slope, activation="prelu"
+        ),
         example=partial(_example, k=k),
         flops=partial(_flops, k=k),
         bytes=partial(_bytes, k=k),

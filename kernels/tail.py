@@ -303,8 +303,10 @@ def configs(shape, dtype: str, *, k: int = 3, r: int = 2) -> tuple[Config, ...]:
         if wide:
             result.append(config(**sizes, SWAP=0, TH=4))
             continue
-        turns = (1, 0) if _columns(py * px, r) >= 64 else (0,)
-        for th, warps, stages in ((8, 4, 1), (16, 8, 1), (8, 4, 3)):
+        columns = _columns(py * px, r)
+        turns = (1, 0) if columns >= 64 else (0,)
+        tiles = ((8, 4, 1), (16, 8, 1), (8, 4, 3)) if columns <= 64 else ((8, 8, 1), (8, 8, 3))
+        for th, warps, stages in tiles:
             result += [config(warps, stages, **sizes, SWAP=swap, TH=th) for swap in turns]
     return tuple(result)
 

@@ -32,7 +32,7 @@ class How:
     config: Config | None = None
 
 
-def definition(x, w, b, slope=None, *, r, activation="none"):
+def definition(x, w, b, *, r, activation="none", slope=None):
     """`upsampler` in plain JAX."""
     then, slope, _ = epilogue.split(activation, slope, 1.0, (), (w.shape[3] // (r * r),))
     return _plain(x, w, b, slope, How(r, then))
@@ -86,8 +86,9 @@ def _kernel(x, w, b, slope, y,
             near, taps = near.to(tl.float32), taps.to(tl.float32)
         acc = tl.dot(near, taps, acc, input_precision="ieee")
     channel, phase = n % K, n // K
-    bias = tl.load(b + n, mask=known, other=0.0).to(tl.float32)
-    value = epilogue.bend(acc + bias[None, :], slope, channel, known, ACTIVATION, SLOPE)
+    steep = epilogue.vector(slope, channel, known, ACTIVATION == "prelu")
+    value = acc + epilogue.vector(b, n, known, True)[None, :]
+    value = epilogue.bend(value, steep, ACTIVATION, SLOPE)
     pixel = (row * (R * W * R) + col * R)[:, None] + (phase // R * (W * R) + phase % R)[None, :]
     live = ((row < H) & (col < W))[:, None] & known[None, :]
     place = y + image * (H * W * R * R * K) + pixel * K + channel[None, :]
@@ -98,10 +99,10 @@ def upsampler(
     x: jax.Array,
     w: jax.Array,
     b: jax.Array,
-    slope: jax.Array | float | None = None,
     *,
     r: int,
     activation: str = "none",
+    slope: jax.Array | float | None = None,
     config: Config | None = None,
 ) -> jax.Array:
     """activation(pixel_shuffle(conv(x, w) + b, r)), [N, H, W, C] to [N, r * H, r * W, K].
@@ -198,11 +199,12 @@ def _unordered(x, w, b, slope):
     return shuffled(jax.numpy.where(y >= 0, y, y * jax.numpy.repeat(slope, 4)), 2)
 
 
+TOLD = {"r": 2, "activation": "prelu"}
 OPS = (
     Op(
         name="upsampler",
-        ours=partial(upsampler, r=2, activation="prelu"),
-        definition=partial(definition, r=2, activation="prelu"),
+        ours=lambda *a, config=None: upsampler(*a[:3], slope=a[3], **TOLD, config=config),
+        definition=lambda *a: definition(*a[:3], slope=a[3], **TOLD),
         example=_example,
         flops=lambda s: 72.0 * s[0] * s[1] * s[2] * s[3] ** 2,
         bytes=lambda s, size: size * (5.0 * s[0] * s[1] * s[2] * s[3] + 36 * s[3] ** 2),
