@@ -4,13 +4,16 @@ Residual-in-residual dense blocks without batch norm. Modules carry the names of
 published layout; `jaxvsr.weights` renames the older two.
 """
 
+from collections.abc import Mapping
 from math import ceil, log2
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvsr import ops
+from jaxvsr.impl import available, check, either
 from jaxvsr.layers import Conv, leaky_relu
 
 BETA = 0.2  # residual scaling inside a block and around three of them
@@ -53,7 +56,9 @@ class RRDBNet(nn.Module):
     """Frames to frames `scale` times larger, not clipped.
 
     `unshuffle` folds that many pixels each way into channels before the first convolution
-    (2 in the published x2 network, 4 in x1); scale * unshuffle is a power of two.
+    (2 in the published x2 network, 4 in x1); scale * unshuffle is a power of two. `impl` is how
+    convolutions run, see `jaxvsr.impl`; the trunk as kernels has no concatenations left, but with
+    `plus` it is always XLA's.
     """
 
     scale: int = 4
@@ -62,6 +67,7 @@ class RRDBNet(nn.Module):
     growth: int = 32
     unshuffle: int = 1
     plus: bool = False
+    impl: str = "xla"
 
     @property
     def multiple(self) -> int:
@@ -82,12 +88,53 @@ class RRDBNet(nn.Module):
     @nn.compact
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
         x = ops.pixel_unshuffle(frames, self.unshuffle) if self.unshuffle > 1 else frames
-        first = y = Conv(self.features, name="conv_first")(x)
-        for i in range(self.blocks):
-            y = RRDB(self.growth, self.plus, name=f"body_{i}")(y)
-        y = first + Conv(self.features, name="conv_body")(y)
+        width, leaky = self.features, {"activation": "leaky", "slope": 0.2}
+        conv = lambda name, width=width: Conv(width, impl=self.impl, name=name)
+        first = conv("conv_first")(x)
+        y = conv("conv_body")(self._trunk(first), skips=((first, 1.0),))
         for i in range(1, self.doublings + 1):
-            y = ops.upsample(y, 2, "nearest")
-            y = leaky_relu(Conv(self.features, name=f"conv_up{i}")(y))
-        y = leaky_relu(Conv(self.features, name="conv_hr")(y))
-        return Conv(3, name="conv_last")(y)
+            y = conv(f"conv_up{i}")(ops.upsample(y, 2, "nearest"), **leaky)
+        return conv("conv_last", 3)(conv("conv_hr")(y, **leaky))
+
+    def _trunk(self, x):
+        """All RRDBs: one after the other, or as kernels that hand their buffers on."""
+        names = [f"body_{i}" for i in range(self.blocks)]
+
+        def plain(x, *_):
+            for name in names:
+                x = RRDB(self.growth, self.plus, name=name)(x)
+            return x
+
+        def fast():
+            from kernels.dense import trunk
+
+            return lambda x, params: trunk(x, [_weights(p, x.dtype) for p in params], beta=BETA)
+
+        if self.plus or self.is_initializing() or not names:
+            return plain(x)
+        params = [self.variables["params"][name] for name in names]
+        return either(self._way(x, params[0]), "trunk", plain, fast, x, params)
+
+    def _way(self, x, params) -> str:
+        """`impl`; for "auto" what was measured to be faster for one RRDB."""
+        if check(self.impl) != "auto":
+            return self.impl
+        if not available():
+            return "xla"
+        from kernels.choice import faster
+        from kernels.dense import rrdb
+
+        leaves, tree = jax.tree.flatten(jax.tree.map(lambda p: p.astype(x.dtype), params))
+        block = RRDB(self.growth, parent=None)
+        plain = lambda x, *leaves: block.apply({"params": tree.unflatten(leaves)}, x)
+        ours = lambda x, *leaves: rrdb(x, _weights(tree.unflatten(leaves), x.dtype), beta=BETA)
+        return "triton" if faster("rrdb", ours, plain, (x, *leaves)) else "xla"
+
+
+def _weights(params: Mapping, dtype) -> tuple:
+    """An RRDB's parameters as `kernels.dense` takes them: three times five (kernel, bias)."""
+    convs = [[params[f"rdb{i}"][f"conv{j}"] for j in range(1, 6)] for i in range(1, 4)]
+    return tuple(
+        tuple((conv["kernel"].astype(dtype), conv["bias"].astype(dtype)) for conv in five)
+        for five in convs
+    )
