@@ -77,15 +77,23 @@ def pointers(x, slope, arrays) -> tuple:
 
 
 @triton.jit
-def finish(z, slope, first, second, at, channel, wide, live,
+def vector(values, channel, wide, GIVEN: tl.constexpr):
+    """values[channel] in float32 where `wide`, else 0; all 0 where they are not GIVEN."""
+    if GIVEN:
+        return tl.load(values + channel, mask=wide, other=0.0).to(tl.float32)
+    else:
+        return tl.zeros_like(channel).to(tl.float32)
+
+
+@triton.jit
+def finish(z, steep, first, second, at, live,
            ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, SCALE: tl.constexpr,
            FIRST: tl.constexpr, SECOND: tl.constexpr):  # fmt: skip
     """z [pixels, channels] in float32 as it is to be stored `at` its places, where `live`.
 
-    `slope` points to prelu's, read at `channel` [channels] where `wide`; `first` and `second`
-    to the skips, of z's layout.
+    `steep` is prelu's slopes [channels]; `first` and `second` point to the skips, laid out as z.
     """
-    z = bend(z, slope, channel, wide, ACTIVATION, SLOPE)
+    z = bend(z, steep, ACTIVATION, SLOPE)
     if SCALE != 1.0:
         z = z * SCALE
     if FIRST != 0.0:
@@ -96,21 +104,12 @@ def finish(z, slope, first, second, at, channel, wide, live,
 
 
 @triton.jit
-def bend(z, slope, channel, wide, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr):
-    """The activation of z [pixels, channels]; prelu's `slope` is read where `wide`."""
+def bend(z, steep, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr):
+    """The activation of z [pixels, channels]; `steep` [channels] is for prelu."""
     if ACTIVATION == "relu":
         z = tl.maximum(z, 0.0)
     elif ACTIVATION == "leaky":
         z = tl.where(z >= 0, z, z * SLOPE)
     elif ACTIVATION == "prelu":
-        steep = tl.load(slope + channel, mask=wide, other=0.0).to(tl.float32)
         z = tl.where(z >= 0, z, z * steep[None, :])
-    return z
-
-
-@triton.jit
-def add_bias(z, b, channel, wide, BIAS: tl.constexpr):
-    """z [pixels, channels] + b [channels], where there is a bias."""
-    if BIAS:
-        z += tl.load(b + channel, mask=wide, other=0.0).to(tl.float32)[None, :]
     return z

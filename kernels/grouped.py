@@ -25,7 +25,7 @@ from kernels.launch import INTERPRETED, RefusedError, cdiv, launch, power_of_2  
 import triton
 import triton.language as tl
 
-from kernels.epilogue import add_bias, after, finish, pointers, split
+from kernels.epilogue import after, finish, pointers, split, vector
 from kernels.op import FLOATS, Config, Op, Shape, config
 from kernels.tuning import pick
 
@@ -77,6 +77,8 @@ def _kernel(x, w, b, slope, first, second, y,
     inner = block % SPLIT * BK + tl.arange(0, BK)
     channel = group * KG + inner
     wide = (inner < PACK * KG) & (channel < K)
+    bias = vector(b, channel, wide, BIAS)
+    steep = vector(slope, channel, wide, ACTIVATION == "prelu")
     if PARTS == 1:
         taps = _weights(w, group, 0, inner, wide, K, CG, KG, PACK, BC)
     late = tl.zeros([BW, BK], tl.float32)
@@ -101,9 +103,8 @@ def _kernel(x, w, b, slope, first, second, y,
         done = row - 1
         live = ((column < W) & (i >= 2) & (done < H))[:, None] & wide[None, :]
         at = (done * W + column)[:, None] * K + channel[None, :]
-        z = add_bias(late, b, channel, wide, BIAS)
-        z = finish(z, slope, first, second, at, channel, wide, live,
-                   ACTIVATION, SLOPE, SCALE, FIRST, SECOND)  # fmt: skip
+        z = late + bias[None, :]
+        z = finish(z, steep, first, second, at, live, ACTIVATION, SLOPE, SCALE, FIRST, SECOND)
         tl.store(y + at, z.to(y.dtype.element_ty), mask=live)
         late = soon
         soon = new
