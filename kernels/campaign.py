@@ -6,7 +6,7 @@ are written after every answer, so nothing that ends the run can take them.
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,14 +93,15 @@ class Campaign:
         key = op, tuple(size), dtype
         return self.entries.setdefault(key, Entry(op, shape, tuple(size), dtype))
 
-    def save(self, entry: Entry | None = None) -> None:
-        """Writes all results; says the rows of `entry`."""
+    def save(self, entry: Entry | None = None, names: Container[str] | None = None) -> None:
+        """Writes all results; says the rows of `entry`, all or those of some implementations."""
         self.facts["clocks_last"] = clocks()
         if self.out:
             with suppress(OSError):  # a full disk must not end the run; what is said remains
                 write(self.out, self.facts, self.ceilings, self.entries.values())
         for row in of_entry(entry, or_assumed(self.ceilings)) if entry else ():
-            self.say(line(row))
+            if names is None or row.impl in names:
+                self.say(line(row))
 
     def close(self) -> None:
         """Ends all processes."""

@@ -15,7 +15,7 @@ import triton.language as tl
 from kernels import timing
 
 SIDE = 8192  # of the matrices
-MEGABYTES = 512  # copied
+COPIED = 2**29  # bytes
 RESIDENT = 16 * 2**20  # bytes that stay in L2
 PASSES = 32  # over them
 PROGRAMS = 2048
@@ -27,7 +27,7 @@ def measure(seconds: float = 0.3, *, scale: int = 1) -> dict[str, float | str]:
     `scale` divides the sizes, for tests.
     """
     parts = {
-        "copy": partial(copying, MEGABYTES // scale, seconds),
+        "copy": partial(copying, COPIED // scale, seconds),
         "bfloat16": partial(products, "bfloat16", SIDE // scale, seconds),
         "float16": partial(products, "float16", SIDE // scale, seconds),
         "l2": partial(resident, RESIDENT // scale, seconds),
@@ -60,9 +60,9 @@ def products(dtype: str, side: int, seconds: float) -> float:
     return 2 * side**3 / took.median / 1e9
 
 
-def copying(megabytes: int, seconds: float) -> float:
-    """GB/s of reading and writing so much, once each."""
-    x = jax.random.normal(jax.random.key(0), (megabytes * 2**18,), jnp.float32)
+def copying(size: int, seconds: float) -> float:
+    """GB/s of reading and writing so many bytes, once each."""
+    x = jax.random.normal(jax.random.key(0), (size // 4,), jnp.float32)
     took = timing.milliseconds({"copy": lambda x: -x}, (x,), seconds=seconds, copies=1)["copy"]
     return 2 * x.nbytes / took.median / 1e6
 

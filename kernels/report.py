@@ -44,16 +44,23 @@ class Entry:
     configs: dict[str, list[float] | str] = field(default_factory=dict)
     frames: int = 0  # a call makes, for networks
 
-    def add(self, answer: Mapping, *, named: str = "{}") -> None:
-        """Takes over what a process answered; a time takes the place of an older error."""
+    def add(self, answer: Mapping, *, named: str = "{}") -> set[str]:
+        """Takes over what a process answered; what it says of a name replaces what was known.
+
+        Returns the names of the implementations that were answered about.
+        """
         for name, times in answer.get("times", {}).items():
             self.times[named.format(name)] = times
             self.errors.pop(named.format(name), None)
+        for name in answer.get("errors", {}):
+            self.times.pop(named.format(name), None)
         for part in ("errors", "relerr"):
             for name, value in answer.get(part, {}).items():
                 getattr(self, part)[named.format(name)] = value
         for part in ("flops", "bytes", "truth", "frames"):
             setattr(self, part, answer.get(part) or getattr(self, part))
+        about = (answer.get(part, {}) for part in ("times", "errors", "relerr"))
+        return {named.format(name) for part in about for name in part}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ LIMIT = 300  # characters of a message that are kept
 
 
 class Worker:
-    """A process `python -m module`, perhaps with arguments, that answers jobs by `serve`; it is started when first asked."""
+    """A process `python -m module`, a name and arguments, that answers jobs; started when asked."""
 
     def __init__(self, module: str, env: Mapping[str, str], log: Path):
         self.module, self.env, self.log = module, dict(env), log
