@@ -50,7 +50,7 @@ def row(job: dict) -> dict:
     errors, relerr, good = {}, {}, {}
     for name, run in runs.items():
         try:
-            gap = relerr[name] = _checked(run, arrays, truth, dtype)
+            gap = relerr[name] = gap_of(run, arrays, truth, dtype)
             limit = op.tolerance[dtype] if name == "triton" else FAR
             if gap <= limit:
                 good[name] = jax.jit(run)
@@ -73,7 +73,7 @@ def config(job: dict) -> dict:
     arrays, (truth, _) = _arrays(op.name, shape, dtype), _truth(op.name, shape, dtype)
     choice = op.configs(shape, dtype)[job["config"]]
     run = partial(op.ours, config=choice)
-    gap = _checked(run, arrays, truth, dtype)
+    gap = gap_of(run, arrays, truth, dtype)
     if not gap <= op.tolerance[dtype]:
         return {"config": str(choice), "error": f"wrong: relative error {gap:.2g}"}
     with _precise(dtype):
@@ -143,18 +143,19 @@ def apart(result, truth) -> float:
     return math.sqrt(gap / max(size, 1e-300)) if math.isfinite(gap) else math.inf
 
 
-def poison(shapes) -> None:
-    """Leaves NaN, or 127, where the allocator will put results of such shapes next."""
-    filled = [jnp.full(s.shape, _poison(s.dtype), s.dtype) for s in jax.tree.leaves(shapes)]
-    jax.block_until_ready(filled)
-
-
-def _checked(run: Callable, arrays, truth, dtype: str) -> float:
+def gap_of(run: Callable, arrays, truth, dtype: str) -> float:
+    """`apart` of what `run` makes, in memory that was poisoned before; 0 without a truth."""
     with _precise(dtype):
         program = jax.jit(run).lower(*arrays).compile()
         poison(program.out_info)
         result = jax.block_until_ready(program(*arrays))
     return 0.0 if truth is None else apart(result, truth)
+
+
+def poison(shapes) -> None:
+    """Leaves NaN, or 127, where the allocator will put results of such shapes next."""
+    filled = [jnp.full(s.shape, _poison(s.dtype), s.dtype) for s in jax.tree.leaves(shapes)]
+    jax.block_until_ready(filled)
 
 
 def _timed(good: dict, arrays, dtype: str, seconds: float, errors: dict) -> dict:
