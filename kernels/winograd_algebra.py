@@ -85,9 +85,9 @@ def transform_rows(w, way: Filtering = F23, dtype=None) -> jax.Array:
 
     Computed in float32 at least and rounded once, to `dtype` (default: that of `w`).
     """
-    exact = jnp.promote_types(w.dtype, "float32")
-    factors = jnp.einsum("nj,ijck->inck", _constant(way.taps, exact), w.astype(exact))
-    return factors.astype(dtype or w.dtype)
+    wide = w.astype(jnp.promote_types(w.dtype, "float32"))
+    factors = [sum(wide[:, j] * row[j] for j in range(TAPS) if row[j]) for row in way.taps.tolist()]
+    return jnp.stack(factors, 1).astype(dtype or w.dtype)
 
 
 def conv_rows(x, w, way: Filtering = F23):
@@ -99,11 +99,13 @@ def conv_rows(x, w, way: Filtering = F23):
     exact = jnp.promote_types(x.dtype, "float32")
     factors = transform_rows(w, way, x.dtype)
     tiles = _windows(_padded(x, (1, 1), _sides(width, way)), 2, way, -(-width // way.m))
-    values = jnp.einsum("nj,bhtjc->bhtnc", _constant(way.inputs, exact), tiles.astype(exact))
+    values = _products("nj,bhtjc->bhtnc", _constant(way.inputs, exact), tiles, exact=exact)
     values = values.astype(x.dtype)
     rows = [values[:, dy : dy + h] for dy in range(TAPS)]
-    m = sum(_products("bhtnc,nck->bhtnk", v, u, exact) for v, u in zip(rows, factors, strict=True))
-    y = jnp.einsum("mn,bhtnk->bhtmk", _constant(way.outputs, exact), m)
+    m = sum(
+        _products("bhtnc,nck->bhtnk", v, u, exact=exact) for v, u in zip(rows, factors, strict=True)
+    )
+    y = _products("mn,bhtnk->bhtmk", _constant(way.outputs, exact), m, exact=exact)
     return y.reshape(*y.shape[:2], -1, y.shape[-1])[:, :, :width].astype(x.dtype)
 
 
@@ -112,12 +114,12 @@ def conv_tiles(x, w, way: Filtering = F23):
     _, h, width, _ = x.shape
     exact = jnp.promote_types(x.dtype, "float32")
     taps, inputs, outputs = (_constant(a, exact) for a in (way.taps, way.inputs, way.outputs))
-    factors = jnp.einsum("pi,qj,ijck->pqck", taps, taps, w.astype(exact)).astype(x.dtype)
+    factors = _products("pi,qj,ijck->pqck", taps, taps, w, exact=exact).astype(x.dtype)
     padded = _padded(x, _sides(h, way), _sides(width, way)).astype(exact)
     tiles = _windows(_windows(padded, 2, way, -(-width // way.m)), 1, way, -(-h // way.m))
-    values = jnp.einsum("pi,qj,bsitjc->bstpqc", inputs, inputs, tiles).astype(x.dtype)
-    m = _products("bstpqc,pqck->bstpqk", values, factors, exact)
-    y = jnp.einsum("ip,jq,bstpqk->bsitjk", outputs, outputs, m)
+    values = _products("pi,qj,bsitjc->bstpqc", inputs, inputs, tiles, exact=exact).astype(x.dtype)
+    m = _products("bstpqc,pqck->bstpqk", values, factors, exact=exact)
+    y = _products("ip,jq,bstpqk->bsitjk", outputs, outputs, m, exact=exact)
     n, s, i, t, j, k = y.shape
     return y.reshape(n, s * i, t * j, k)[:, :h, :width].astype(x.dtype)
 
@@ -132,11 +134,13 @@ def conv_direct(x, w):
     return y.astype(x.dtype)
 
 
-def _products(equation: str, values, factors, exact):
-    # Widened first: the product of two 16-bit values is exact in float32, on every device.
-    return jnp.einsum(
-        equation, values.astype(exact), factors.astype(exact), precision=jax.lax.Precision.HIGHEST
-    )
+def _products(equation: str, *arrays, exact):
+    """An einsum of `arrays`, widened to the dtype `exact`.
+
+    The product of two 16-bit values is exact in float32, on every device, if nothing rounds it.
+    """
+    widened = [array.astype(exact) for array in arrays]
+    return jnp.einsum(equation, *widened, precision=jax.lax.Precision.HIGHEST)
 
 
 def _constant(matrix: np.ndarray, dtype):
