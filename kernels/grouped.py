@@ -230,12 +230,13 @@ def choices(into: int, out: int, dtype: str) -> tuple[Config, ...]:
     """Configs for groups of `into` and `out` channels, the one expected to be best first."""
     widest = min(64, max(DEEP, power_of_2(max(into, out))))
     if dtype == "float32":
-        return tuple(config(BW=32, ROWS=8, WIDTH=width) for width in sorted({widest, 32}))
+        return tuple(config(BW=32, ROWS=8, WIDTH=width) for width in sorted({min(widest, 32), 32}))
     return tuple(
         config(BW=bw, ROWS=rows, WIDTH=width, warps=warps, stages=stages)
         for width, strips in STRIPS.items()
         if width >= widest
         for bw, rows, warps, stages in strips
+        if bw <= 64 or max(into, out) <= width  # wide groups in wide strips spill
     )
 
 
@@ -297,8 +298,8 @@ def _op(groups: int, small: tuple[Shape, ...]) -> Op:
 
 
 OPS = (
-    _op(4, ((1, 9, 11, 64), (2, 5, 7, 12))),
+    _op(4, ((1, 9, 5, 32), (2, 3, 7, 12))),
     _op(2, ((1, 3, 17, 10),)),
-    _op(8, ((1, 10, 6, 24),)),
-    _op(16, ((1, 4, 9, 64),)),
+    _op(8, ((1, 9, 2, 24),)),
+    _op(16, ((1, 2, 9, 64),)),
 )

@@ -222,7 +222,7 @@ def choices(shape: Shape, dtype: str, out: int) -> tuple[Config, ...]:
         config(BC=min(c, 64), BK=bk, TH=th, TW=16, warps=warps) for th, warps in ((4, 4), (8, 8))
     )
     if dtype == "float32":
-        squares = (config(BC=min(c, 32), BK=min(bk, 64), TH=4, TW=8, warps=4),)
+        squares = (config(BC=min(c, 32), BK=min(bk, 32), TH=4, TW=8, warps=4),)
         return squares + strips[:1]
     return strips + squares
 
@@ -263,7 +263,7 @@ def _shifted_separable(x, dw, db, pw, pb):
 HOW = dict(activation="leaky", slope=0.2)
 BOTH = HOW | dict(middle="leaky", middle_slope=0.2)
 SHAPES = {"540p": (1, 540, 960, 64), "720p": (1, 720, 1280, 64), "1080p": (1, 1080, 1920, 64)}
-SMALL = ((1, 9, 11, 64), (2, 5, 7, 12), (1, 10, 3, 5))
+SMALL = ((1, 9, 5, 36), (2, 3, 17, 5))
 
 
 def _values(shape: Shape) -> int:
