@@ -169,7 +169,7 @@ def configs(shape: Shape, dtype: str, features: int | None = None) -> tuple[Conf
     block_k = max(16, min(64, power_of_2(k)))
     if dtype not in HALF or not _has_wgmma() or max(c, 32) * block_k > 160 * 32 or k > 64:
         return ()
-    deep = 64 if c <= 128 and c % 64 == 0 else max(16, min(32, power_of_2(c)))
+    deep = 64 if c == 64 else max(16, min(32, power_of_2(c)))  # two programs fit up to 128
     tile = dict(BC=deep, BK=block_k)
     sizes = ((64, 4), (128, 8))
     return tuple(config(n, P=p, WAVES=v, **tile) for v in (1, 2, 4) for p, n in sizes)
