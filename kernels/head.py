@@ -59,9 +59,9 @@ def _kernel(frames, w, b, slope, y,
             GAIN: tl.constexpr, OFFSET: tl.constexpr, ACTIVATION: tl.constexpr,
             SLOPE: tl.constexpr, F32: tl.constexpr):  # fmt: skip
     """One program makes BN channels of TH x TW pixels."""
-    across: tl.constexpr = tl.cdiv(W, TW)
-    down: tl.constexpr = tl.cdiv(H, TH)
-    blocks: tl.constexpr = tl.cdiv(K, BN)
+    across: tl.constexpr = (W + TW - 1) // TW
+    down: tl.constexpr = (H + TH - 1) // TH
+    blocks: tl.constexpr = (K + BN - 1) // BN
     side: tl.constexpr = KS // 2
     tile = tl.program_id(0) // blocks
     n = tl.program_id(0) % blocks * BN + tl.arange(0, BN)
@@ -90,7 +90,7 @@ def _convolve(frames, w, row, col, n, H: tl.constexpr, W: tl.constexpr, K: tl.co
     """Sums over (bytes + OFFSET) around pixels; MASKED where some lie outside the frame."""
     values: tl.constexpr = KS * KS * 3
     acc = tl.zeros((row.shape[0], n.shape[0]), tl.float32)
-    for step in range(tl.cdiv(values, BC)):
+    for step in range((values + BC - 1) // BC):
         k = step * BC + tl.arange(0, BC)
         q = tl.minimum(k, values - 1)  # (row, column, colour); those past the last weigh nothing
         i, j = q // (KS * 3) - KS // 2, q // 3 % KS - KS // 2

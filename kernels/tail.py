@@ -75,8 +75,8 @@ def _kernel(x, w, b, base, mix, y,
     SWAP has the patches as columns instead. A column is a place in the patch's output, whose
     rows are (pixel, channel); weights of single pixels are taken as they are, by column.
     """
-    across: tl.constexpr = tl.cdiv(tl.cdiv(W, PX), TW)
-    down: tl.constexpr = tl.cdiv(tl.cdiv(H, PY), TH)
+    across: tl.constexpr = (W + PX * TW - 1) // (PX * TW)
+    down: tl.constexpr = (H + PY * TH - 1) // (PY * TH)
     span: tl.constexpr = PX * R * 3
     tile = tl.program_id(0)
     image = (tile // (across * down)).to(tl.int64)
@@ -116,7 +116,7 @@ def _convolve(x, w, row, col, n, channel,
               R: tl.constexpr, PY: tl.constexpr, PX: tl.constexpr, BC: tl.constexpr,
               BN: tl.constexpr, SWAP: tl.constexpr, F32: tl.constexpr):  # fmt: skip
     """The product of the windows of patches at (row, col) with the weights."""
-    chunks: tl.constexpr = tl.cdiv(C, BC)
+    chunks: tl.constexpr = (C + BC - 1) // BC
     wide: tl.constexpr = PX + KS - 1
     single: tl.constexpr = PY * PX == 1
     width: tl.constexpr = 3 * R * R if single else BN

@@ -62,10 +62,10 @@ def _kernel(x, w, b, slope, y,
     Programs that share pixels follow each other, so they find them in the caches. Biases
     are in the order of the weights.
     """
-    across: tl.constexpr = tl.cdiv(W, TW)
-    down: tl.constexpr = tl.cdiv(H, TH)
-    blocks: tl.constexpr = tl.cdiv(R * R * K, BN)
-    chunks: tl.constexpr = tl.cdiv(C, BC)
+    across: tl.constexpr = (W + TW - 1) // TW
+    down: tl.constexpr = (H + TH - 1) // TH
+    blocks: tl.constexpr = (R * R * K + BN - 1) // BN
+    chunks: tl.constexpr = (C + BC - 1) // BC
     tile = tl.program_id(0) // blocks
     n = tl.program_id(0) % blocks * BN + tl.arange(0, BN)
     image = (tile // (across * down)).to(tl.int64)

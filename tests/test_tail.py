@@ -71,7 +71,7 @@ def near(ours, theirs, dtype):
 
 
 @pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("r", [1, 2, 3, 4])
+@pytest.mark.parametrize("r", [2, 3])
 def test_enlarging_is_the_networks(method, r):
     base = jax.random.uniform(KEY, (1, 3, 5, 3))
     ours = enlarge.enlarged(base, r, method)
