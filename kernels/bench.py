@@ -22,10 +22,19 @@ from kernels.campaign import Campaign, measure_ceilings, measure_row
 from kernels.report import HEAD, line, or_assumed, rows
 
 FRAMES = {"270p": (270, 480), "540p": (540, 960), "720p": (720, 1280), "1080p": (1080, 1920)}
-FIRST = ("conv3x3", "dense_block", "winograd3x3", "tail", "grouped4", "separable3x3")
+FIRST = (
+    "conv3x3",
+    "dense_block",
+    "growth",
+    "fusion",
+    "winograd3x3",
+    "tail",
+    "grouped4",
+    "separable3x3",
+)
 FIRST += ("depthwise3x3", "warp", "deform3x3", "correlation", "upsampler", "head", "rrdb")
 FIRST += ("int8_conv3x3", "ring3x3")
-LATER = {"bfloat16": 0, "int8": 0, "540p": 0, "1080p": 1, "float16": 1, "270p": 2, "float32": 3}
+LATER = {"bfloat16": 0, "int8": 0, "float16": 1, "float32": 3, "1080p": 1}
 NETWORKS = ("sr_unet", "srgan", "anime6b", "esrgan")
 FLAGS = {  # XLA's other ways, all off by default
     "runtime-fusion": "--xla_gpu_use_runtime_fusion=true",
@@ -102,6 +111,8 @@ def timed(run: Campaign, options: argparse.Namespace) -> None:
             run.seconds = whole * PHASES[name] if options.all else whole
             phases[name](run, networks(options) if name == "networks" else subjects)
             say(f"phase {name} ended; {whole - run.seconds + run.left:.0f} s are left")
+            if name == "tune":
+                ready.close()
         run.seconds = whole
 
 
@@ -231,7 +242,9 @@ def _worth(subject: tuple) -> tuple:
     """Main operations at 540p in bfloat16 first; variants, other shapes and dtypes later."""
     op, shape, _, dtype = subject
     main = op.name in FIRST
-    later = LATER.get(shape, 2) + LATER[dtype] + (0 if main else 2)
+    usual = "540p" if "540p" in op.shapes else next(iter(op.shapes))
+    later = 0 if shape == usual else LATER.get(shape, 2)
+    later += LATER[dtype] + (0 if main else 2)
     return later, FIRST.index(op.name) if main else len(FIRST), op.name
 
 

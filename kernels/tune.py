@@ -6,14 +6,15 @@ so the measuring process finds it. Compiling needs no GPU and takes most of the 
 
 import threading
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import suppress
 
 from kernels.campaign import LIMIT, Campaign
-from kernels.op import Op
+from kernels.op import Config, Op
 from kernels.report import Entry
 from kernels.workers import Worker, brief
 
 SECONDS = 0.08  # that a config is measured
+TWINS = {"bfloat16": "float16"}  # what is best for one is kept for the other until it is measured
 WORTH = 0.98  # of the first config's time, below which another is worth to be kept
 
 
@@ -21,36 +22,31 @@ class Compilers:
     """Processes that fill Triton's cache: jobs are (operation, size, dtype, number of config)."""
 
     def __init__(self, run: Campaign, jobs: Iterable[tuple[str, tuple, str, int]], count: int):
-        self.run, self.jobs, self.lock = run, iter(list(jobs)), threading.Lock()
+        self.jobs, self.lock = iter(list(jobs)), threading.Lock()
         capability = str(run.facts["capability"])
         settings = {"KERNELS_TARGET": capability, "JAX_PLATFORMS": "cpu"}
-        self.env = {**run.environment, **settings}
-        self.ended, self.done, self.failed = threading.Event(), 0, 0
-        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        self.env, log = {**run.environment, **settings}, run.log.with_name("compilers.log")
+        self.ended = threading.Event()
+        self.workers = [Worker("kernels.measure", self.env, log) for _ in range(count)]
+        self.threads = [
+            threading.Thread(target=self._work, args=(w,), daemon=True) for w in self.workers
+        ]
         for thread in self.threads:
             thread.start()
 
     def close(self) -> None:
-        """Lets them end what they do, and begin nothing."""
+        """Ends them, whatever they are at."""
         self.ended.set()
-        for thread in self.threads:
-            thread.join(timeout=5)
+        for worker in self.workers:
+            worker.close()
 
-    def _work(self) -> None:
-        with Worker("kernels.measure", self.env, self._log()) as worker:
-            while not self.ended.is_set() and not self.run.over:
+    def _work(self, worker: Worker) -> None:
+        with suppress(Exception), worker:  # what is not compiled here is compiled when it is timed
+            while not self.ended.is_set():
                 with self.lock:
-                    job = next(self.jobs, None)
-                if job is None:
-                    return
-                name, size, dtype, number = job
+                    name, size, dtype, number = next(self.jobs)
                 ask = {"do": "compile", "op": name, "size": list(size), "dtype": dtype}
-                answer = worker.ask({**ask, "config": number}, min(LIMIT, self.run.left))
-                with self.lock:
-                    self.done, self.failed = self.done + 1, self.failed + ("error" in answer)
-
-    def _log(self) -> Path:
-        return self.run.log.with_name("compilers.log")
+                worker.ask({**ask, "config": number}, LIMIT)
 
 
 def tune(run: Campaign, op: Op, shape: str, size: tuple, dtype: str) -> bool:
@@ -74,9 +70,19 @@ def tune(run: Campaign, op: Op, shape: str, size: tuple, dtype: str) -> bool:
     best = min(measured, key=measured.get)
     if best and measured[best] > WORTH * measured.get(0, float("inf")):
         best = 0
-    answer = run.ask(run.device(), do="keep", config=best, ms=measured[best], **job)
+    answer = _keep(run, op, size, dtype, choices[best], measured[best])
     run.say(f"tune {op.name} {shape} {dtype}: kept {choices[best]} {answer.get('error', '')}")
+    twin = TWINS.get(dtype)
+    if twin in op.dtypes and not run.entry(op.name, shape, size, twin).configs:
+        _keep(run, op, size, twin, choices[best], measured[best])
     return best > 0 and "error" not in answer
+
+
+def _keep(run: Campaign, op: Op, size: tuple, dtype: str, choice: Config, ms: float) -> dict:
+    """Records a choice among the configs for `dtype`, if it is one of them."""
+    numbers = [i for i, other in enumerate(op.configs(size, dtype)) if other == choice]
+    job = {"do": "keep", "op": op.name, "size": list(size), "dtype": dtype, "ms": ms}
+    return run.ask(run.device(), config=numbers[0], **job) if numbers else {"error": "no such one"}
 
 
 def _choices(op: Op, size: tuple, dtype: str, entry: Entry) -> tuple:

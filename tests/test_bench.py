@@ -20,6 +20,7 @@ from kernels.report import Entry  # noqa: E402
 from kernels.table import OPS  # noqa: E402
 from kernels.torch_rivals import RIVALS, tensors  # noqa: E402
 from kernels.workers import Worker  # noqa: E402
+from tools import bench_networks  # noqa: E402
 
 SHAPE = (1, 4, 5, 3)
 
@@ -252,11 +253,21 @@ def test_the_run_ends_in_time_and_says_what_was_left_out(toy, tmp_path):
 
 def test_most_valuable_rows_come_first():
     found = bench.plan(bench.parsed(["--all"]))
-    first = {(op.name, shape, dtype) for op, shape, _, dtype in found[:4]}
-    assert {shape for _, shape, _ in first} == {"540p"}
-    assert {dtype for _, _, dtype in first} <= {"bfloat16", "int8"}
+    assert {dtype for *_, dtype in found[:10]} <= {"bfloat16", "int8"}
+    assert all(op.name in bench.FIRST for op, *_ in found[:10])
+    assert found[-1][3] == "float32"
     assert {s[0].name for s in found} == OPS.keys()
     assert bench.parsed(["--all"]).seconds <= 480
+
+
+@pytest.mark.parametrize("name", bench_networks.CASES)
+def test_networks_take_the_frame_that_they_are_timed_with(name):
+    case = bench_networks.CASES[name]
+    size = n, h, w, c = bench_networks.size_of(case)
+    module = case.module(**case.settings, impl="auto")
+    frame = jax.ShapeDtypeStruct(size, jnp.float32)
+    made, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), frame)
+    assert made.shape == (n, h * module.scale, w * module.scale, c)
 
 
 def test_shapes_are_named_or_given():

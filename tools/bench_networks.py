@@ -13,11 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from types import ModuleType
+from importlib.util import find_spec, module_from_spec
 
-if find_spec("av") is None:  # reading films needs it, networks do not
-    sys.modules["av"] = ModuleType("av")
+if find_spec("av") is None:  # all of jaxvsr needs it to read films; its networks alone do not
+    sys.modules["jaxvsr"] = module_from_spec(find_spec("jaxvsr"))
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +51,7 @@ def row(job: dict) -> dict:
     The error is that of the bfloat16 result against XLA's in float32.
     """
     case = CASES[job["network"]]
-    shape, dtype = tuple(job.get("size") or SIZES[case.shape]), job.get("dtype", "bfloat16")
+    shape, dtype = tuple(job.get("size") or size_of(case)), job.get("dtype", "bfloat16")
     frames = jax.random.uniform(jax.random.key(1), shape)
     plain, ours = (case.module(**case.settings, impl=impl) for impl in ("xla", job["impl"]))
     params = drawn(plain, jax.random.key(0))
@@ -68,6 +67,13 @@ def row(job: dict) -> dict:
     facts = {"frames": shape[0], "flops": flops(plain, half, small), "truth": "float32"}
     where = {"shape": case.shape, "size": shape, "dtype": dtype}
     return {"times": times, "relerr": {job["impl"]: gap}, **facts, **where}
+
+
+def size_of(case: Case) -> tuple[int, int, int, int]:
+    """The frame of a case, its sides rounded up to what the network takes, as callers pad it."""
+    n, h, w, c = SIZES[case.shape]
+    multiple = getattr(case.module(**case.settings), "multiple", 1)
+    return n, -(-h // multiple) * multiple, -(-w // multiple) * multiple, c
 
 
 def milliseconds(program: Callable, params, frames, seconds: float) -> list[float]:
