@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes a block
 FILE = 65536  # registers of a multiprocessor
 STACK = 0  # bytes a thread
+NONE = "none"  # an operation has no config for a device: it refuses, and XLA's is used
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,9 @@ def _rows(op: Op, args: Args) -> Iterator[Row]:
     for shape in list(op.shapes.values())[: 1 if args.quick else None]:
         for dtype in dtypes:
             choices = op.configs(shape, dtype)
+            if not choices:
+                size = "x".join(map(str, shape))
+                yield Row(launch.TARGET, op.name, NONE, size, dtype, NONE)
             for config in choices if args.every else choices[:1]:
                 gradient = config == choices[0] and (not args.quick or dtype == dtypes[0])
                 yield from _one(op, shape, dtype, config, gradient=gradient)

@@ -7,6 +7,7 @@ from kernels import compiled
 from kernels.table import OPS
 
 TARGETS = (80, 90, 100)
+ONE_DEVICE = {"ring3x3"}  # written for sm_90 alone
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -24,7 +25,9 @@ def test_every_kernel_compiles_within_the_limits(rows):
 def test_no_operation_is_left_out(rows):
     wanted = {(name, d) for name, op in OPS.items() for d in op.dtypes if d != "float32"}
     assert wanted <= {(row.op, row.dtype) for row in rows}
-    assert all(row.registers > 0 and row.warps > 0 for row in rows)
+    made = [row for row in rows if row.config != compiled.NONE]
+    assert all(row.registers > 0 and row.warps > 0 for row in made)
+    assert {row.op for row in rows} - {row.op for row in made} <= ONE_DEVICE
 
 
 def made(**changes) -> compiled.Row:

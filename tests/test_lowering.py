@@ -47,6 +47,7 @@ for impl in ("xla", "triton"):
     say(net.clone(impl=impl).apply, params, frames)
 """
 SRRESNET = {"module": "srresnet", "name": "SRResNet", "fields": "scale=2, features=16, blocks=2"}
+ESRGAN = {"module": "esrgan", "name": "RRDBNet", "fields": "features=16, growth=16, blocks=1"}
 
 
 def lowered(code: str) -> list[dict[str, int]]:
@@ -72,3 +73,10 @@ def test_a_network_runs_on_kernels(dtype):
     xla, triton = lowered(NETWORK.format(dtype=dtype, **SRRESNET))
     assert (xla["kernels"], xla["convolution"]) == (0, 8)
     assert (triton["kernels"], triton["convolution"]) == (6, 2)
+
+
+def test_dense_blocks_join_nothing():
+    """ESRGAN's blocks write channel slices of one array, so no concatenation is left."""
+    xla, triton = lowered(NETWORK.format(dtype="float16", **ESRGAN))
+    assert xla["concatenate"] - triton["concatenate"] == 12, (xla, triton)
+    assert triton["kernels"] >= 15
