@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -78,8 +79,10 @@ class Args:
 
 
 def compiled(args: Args) -> list[Row]:
-    """Rows for all of `args`; each target has a process of its own, one after the other."""
-    return [row for target in args.target for row in _elsewhere(target, args)]
+    """Rows for all of `args`; each target has a process of its own, as many at once as cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(partial(_elsewhere, args=args), args.target)
+        return [row for rows in found for row in rows]
 
 
 def _elsewhere(target: int, args: Args) -> list[Row]:
@@ -170,12 +173,11 @@ def main(args: Args) -> int:
     """Prints the table; returns the number of faults."""
     faults = 0
     print("target | op | kernel | shape | dtype | config | registers | stack | shared | fault")
-    for target in args.target:
-        for row in compiled(Args(**asdict(args) | {"target": (target,)})):
-            faults += bool(row.fault)
-            what = f"sm_{row.target} | {row.op} | {row.kernel} | {row.shape} | {row.dtype}"
-            took = f"{row.registers} | {row.stack} | {row.shared} | {row.fault or '-'}"
-            print(f"{what} | {row.config} | {took}", flush=True)
+    for row in compiled(args):
+        faults += bool(row.fault)
+        what = f"sm_{row.target} | {row.op} | {row.kernel} | {row.shape} | {row.dtype}"
+        took = f"{row.registers} | {row.stack} | {row.shared} | {row.fault or '-'}"
+        print(f"{what} | {row.config} | {took}")
     print(f"{faults} faults" if faults else "all within the limits")
     return faults
 
