@@ -5,7 +5,9 @@ Resizing maps pixel centres to pixel centres and repeats the border pixel, as Py
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import ceil
 
 import jax
@@ -198,90 +200,46 @@ def conv(
     XLA on a CPU runs `feature_group_count` many times slower than the same sums written out,
     so there a depthwise kernel becomes shifted products and a grouped one separate convolutions.
     """
-    arrays, factors = [array for array, _ in skips], [factor for _, factor in skips]
-    steep = slope if hasattr(slope, "shape") else None
-    then = {"activation": activation, "scale": scale}
-
-    def plain(x, kernel, bias, steep, *arrays):
-        y = _conv(x, kernel, groups)
-        y = y if bias is None else y + bias
-        y = activate(y, activation, slope if steep is None else steep)
-        y = y if scale == 1 else y * scale
-        return sum((_scaled(*skip) for skip in zip(arrays, factors, strict=True)), start=y)
-
-    def fast():
-        from kernels import convolve
-
-        def run(x, kernel, bias, steep, *arrays):
-            skips = tuple(zip(arrays, factors, strict=True))
-            bent = slope if steep is None else steep
-            return convolve(x, kernel, bias, groups=groups, slope=bent, skips=skips, **then)
-
-        return run
-
+    arrays, factors = [array for array, _ in skips], tuple(factor for _, factor in skips)
+    steep, number = (slope, None) if hasattr(slope, "shape") else (None, slope)
+    then = _Then(groups, activation, number, scale, factors)
     impl = impl if kernel.shape[:2] == (3, 3) else "xla"
-    name = f"conv groups={groups} {activation} scale={scale} skips={factors}"
-    return either(impl, name, plain, fast, x, kernel, bias, steep, *arrays)
+    fast = lambda: _by_kernel(then)
+    return either(
+        impl, f"conv {then}", partial(_by_xla, then), fast, x, kernel, bias, steep, *arrays
+    )
 
 
-def conv_shuffle(x, kernel, bias, r: int, *, activation="none", slope=None, impl: str = "xla"):
-    """activation(pixel_shuffle(conv(x) + bias, r)); arguments as those of `conv`.
+@dataclass(frozen=True)
+class _Then:
+    """What `conv` is told beside its arrays."""
 
-    [N, H, W, C] to [N, H * r, W * r, O / r**2]. One pass over the output as a kernel.
-    """
-    bent = slope if hasattr(slope, "shape") else None
-
-    def plain(x, kernel, bias, bent):
-        y = pixel_shuffle(conv(x, kernel, bias), r)
-        return activate(y, activation, slope if bent is None else bent)
-
-    def fast():
-        from kernels.upsampler import upsampler
-
-        then = {"activation": activation}
-        steep = lambda bent: slope if bent is None else bent
-        return lambda x, w, b, bent: upsampler(x, w, b, r=r, slope=steep(bent), **then)
-
-    impl = impl if kernel.shape[:2] == (3, 3) else "xla"
-    name = f"conv_shuffle r={r} {activation}"
-    return either(impl, name, plain, fast, x, kernel, bias, bent)
+    groups: int
+    activation: str
+    slope: float | None
+    scale: float
+    factors: tuple[float, ...]
 
 
-def tail(
-    x: Float[Array, "n h w c"],
-    kernel: Float[Array, "kh kw c o"],
-    bias: Float[Array, " o"] | None,
-    base: Float[Array, "n h w 3"] | None,
-    r: int,
-    *,
-    enlarge: str = "bicubic",
-    gain: float = 1.0,
-    shift: float = 0.0,
-    clip: bool = False,
-    impl: str = "xla",
-) -> Float[Array, "n H W 3"]:
-    """The end of a network: (pixel_shuffle(conv(x)) + `base` enlarged) * gain + shift.
+def _by_xla(then: _Then, x, kernel, bias, slope, *arrays):
+    y = _conv(x, kernel, then.groups)
+    y = y if bias is None else y + bias
+    y = activate(y, then.activation, then.slope if slope is None else slope)
+    y = y if then.scale == 1 else y * then.scale
+    return sum((_scaled(*skip) for skip in zip(arrays, then.factors, strict=True)), start=y)
 
-    `base` is enlarged `r` times by method `enlarge` of `resize`; None adds nothing. `clip` ends at
-    0 and 1. One pass over the output as a kernel, for 1x1 and 3x3.
-    """
 
-    def plain(x, kernel, bias, base):
-        y = pixel_shuffle(conv(x, kernel, bias), r)
-        y = y if base is None else y + upsample(base, r, enlarge)
-        y = y if (gain, shift) == (1, 0) else y * gain + shift
-        return jnp.clip(y, 0, 1) if clip else y
+def _by_kernel(then: _Then):
+    from kernels import convolve
 
-    def fast():
-        from kernels.tail import tail as kernel_tail
+    how = {"groups": then.groups, "activation": then.activation, "scale": then.scale}
 
-        how = {"r": r, "enlarge": enlarge, "gain": gain, "shift": shift, "clip": clip}
-        how |= {"out": x.dtype.name} | ({} if base is not None else {"enlarge": None})
-        return lambda *arrays: kernel_tail(*arrays, **how)
+    def run(x, kernel, bias, slope, *arrays):
+        bent = then.slope if slope is None else slope
+        skips = tuple(zip(arrays, then.factors, strict=True))
+        return convolve(x, kernel, bias, slope=bent, skips=skips, **how)
 
-    impl = impl if kernel.shape[0] in (1, 3) else "xla"
-    name = f"tail r={r} {enlarge} {gain} {shift} clip={clip}"
-    return either(impl, name, plain, fast, x, kernel, bias, base)
+    return run
 
 
 def activate(x, activation: str, slope=None):

@@ -140,8 +140,9 @@ def _call(made: Compiled, grid, outs, pairs, arrays):
     """The compiled kernel as a custom call of the program that is being traced."""
     from jaxlib import gpu_triton  # only there with a CUDA plugin
 
-    if made.scratch:
-        raise RefusedError(f"{made.name}: needs scratch memory of the device; use impl='xla'")
+    if made.scratch or "trap;" in made.ptx:  # Triton's answer to too much tensor memory is a trap
+        lacks = "scratch memory" if made.scratch else "more tensor memory"
+        raise RefusedError(f"{made.name}: needs {lacks} of the device; use impl='xla'")
     kernel = gpu_triton.TritonKernel(
         made.name, made.warps, 1, made.shared, made.ptx, "", capability()
     )
