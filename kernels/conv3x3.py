@@ -18,9 +18,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from kernels.launch import INTERPRETED, RefusedError, cdiv, launch, power_of_2  # isort: skip
+from kernels.launch import INTERPRETED, TARGET, RefusedError, cdiv, launch  # isort: skip
 from kernels.conv3x3_tiles import conv3x3_kernel  # isort: skip  (kernels.launch comes first)
-from kernels.op import Config, Shape, config
+from kernels.conv3x3_configs import configs
+from kernels.op import Config, Op, Shape
 from kernels.tuning import pick
 
 ACTIVATIONS = ("none", "relu", "leaky", "prelu")
@@ -67,14 +68,6 @@ def into_definition(buffer, w, b, *, reads, writes, target=None, skips=(), **the
     return target.at[..., writes : writes + out].set(y)
 
 
-def configs(shape: Shape, dtype: str, features: int | None = None) -> tuple[Config, ...]:
-    """What may be tried for an input of `shape` and so many output channels (None: as many)."""
-    block_k = max(16, min(128, power_of_2(features or shape[-1])))
-    block_c = max(16, min(64, power_of_2(shape[-1])))
-    tile = dict(TH=8, TW=16, BC=block_c, BK=block_k)
-    return (config(8, 1, **tile, SWAP=0, UNROLL=1),)
-
-
 def conv3x3(
     x,
     w,
@@ -95,6 +88,7 @@ def conv3x3(
     turned round, those of w and b are XLA's. Raises RefusedError for anything else.
     """
     arrays = tuple(array for array, _ in skips)
+    _check_count(skips)
     steep, bent = _slope(activation, slope)
     _check(x, w, b, steep, activation)
     for array in arrays:
@@ -133,6 +127,7 @@ def into(
         jax.ShapeDtypeStruct((*buffer.shape[:-1], reads[1]), buffer.dtype), w, b, steep, activation
     )
     _check_slices(buffer, w, reads, writes, target)
+    _check_count(skips)
     sources, arrays = [], []
     for array, factor, start in skips:
         _check_skip(buffer, w, array, start)
@@ -170,8 +165,11 @@ def _check(x, w, b, slope, activation: str) -> None:
         raise RefusedError(
             f"conv3x3: dtypes {sorted(dtypes)}; give one of {', '.join(FLOATS)} or use impl='xla'"
         )
-    if 32 * x.shape[2] * max(x.shape[3], w.shape[3]) >= LIMIT:
-        raise RefusedError(f"conv3x3: rows of {x.shape} are too long; use impl='xla'")
+
+
+def _check_count(skips) -> None:
+    if len(skips) > 2:
+        raise RefusedError(f"conv3x3: {len(skips)} skips; give two, add the others behind it")
 
 
 def _check_skip(x, w, array, start: int) -> None:
@@ -276,6 +274,8 @@ def _run(x, w, b, slope, arrays, target, then: Then):
     built = dict(chosen.constants)
     into = target if target is not None else jax.ShapeDtypeStruct((n, h, wide, out), x.dtype)
     skips, extra = _sources(then, arrays, x, into, w)
+    if 32 * wide * max(a.shape[-1] for a in (x, into, *extra)) >= LIMIT:
+        raise RefusedError(f"conv3x3: rows of {x.shape} are too long; use impl='xla'")
     own = target is x
     pointers = (x, w, w if b is None else b, w if slope is None else slope, *extra)
     pointers += (w if own or target is None else target,)
@@ -284,17 +284,27 @@ def _run(x, w, b, slope, arrays, target, then: Then):
     sizes |= dict(ACTIVATION=then.activation, SLOPE=then.slope, SCALE=then.scale)
     sizes |= dict(F32=INTERPRETED, PRECISION="tf32x3" if built.pop("SPLIT", 0) else "ieee")
     tiles = n * cdiv(h, built["TH"]) * cdiv(wide, built["TW"])
+    blocks = cdiv(out, built["BK"])
+    programs = tiles
+    if built["WAY"] == 2:
+        programs = min(tiles, cdiv(_cores() * built.pop("AT_ONCE"), blocks))
     return launch(
         conv3x3_kernel,
-        (tiles * cdiv(out, built["BK"]),),
+        (programs * blocks,),
         jax.ShapeDtypeStruct(into.shape, x.dtype),
         *pointers,
         warps=chosen.warps,
         stages=chosen.stages,
         aliases={} if target is None else {0: 0} if own else {6: 0},
+        EACH=cdiv(tiles, programs),
         **sizes,
         **built,
     )
+
+
+def _cores() -> int:
+    """Multiprocessors of the GPU; 132, an H100's, where there is none, and few if interpreted."""
+    return 2 if INTERPRETED else 132 if TARGET else jax.devices("gpu")[0].core_count
 
 
 def _sources(then: Then, arrays, x, into, w):
@@ -308,3 +318,80 @@ def _sources(then: Then, arrays, x, into, w):
         constants |= {f"FROM{i}": source, f"F{i}": factor}
         constants |= {f"B{i}": array.shape[-1], f"AT{i}": start}
     return constants, extra
+
+
+def _example(key, shape: Shape, dtype: str, *, features: int | None = None, skip: bool = False):
+    """(x, w, b), and with `skip` a residual; sums are about 1."""
+    c, k = shape[-1], features or shape[-1]
+    keys = jax.random.split(key, 4)
+    w = (jax.random.normal(keys[1], (3, 3, c, k)) / (9 * c) ** 0.5).astype(dtype)
+    arrays = (jax.random.normal(keys[0], shape, dtype), w, jax.random.normal(keys[2], (k,), dtype))
+    return (*arrays, jax.random.normal(keys[3], (*shape[:-1], k), dtype)) if skip else arrays
+
+
+def _residual(x, w, b, skip, config=None):
+    return conv3x3(x, w, b, scale=0.2, skips=((skip, 1.0),), config=config)
+
+
+def _residual_definition(x, w, b, skip):
+    return definition(x, w, b, scale=0.2, skips=((skip, 1.0),))
+
+
+def _residual_folded(x, w, b, skip):
+    """The scale inside the weights, so that cuDNN's one kernel can do all of it."""
+    return definition(x, w * 0.2, b * 0.2, skips=((skip, 1.0),))
+
+
+def _flops(shape: Shape, features: int | None = None) -> float:
+    n, h, w, c = shape
+    return 18.0 * n * h * w * c * (features or c)
+
+
+def _bytes(shape: Shape, size: int, *, arrays: int = 0, features: int | None = None) -> float:
+    """Input, output and weights once, and `arrays` more like the output."""
+    n, h, w, c = shape
+    k = features or c
+    return float(size * (n * h * w * (c + k * (1 + arrays)) + 9 * c * k + k))
+
+
+LEAKY = dict(activation="leaky", slope=0.2)
+SMALL = ((1, 5, 9, 16), (2, 3, 17, 20))
+SHAPES = {"540p": (1, 540, 960, 64), "720p": (1, 720, 1280, 64), "1080p": (1, 1080, 1920, 64)}
+GROWTH = 32
+
+OPS = (
+    Op(
+        name="conv3x3",
+        ours=partial(conv3x3, **LEAKY),
+        definition=partial(definition, **LEAKY),
+        example=_example,
+        flops=_flops,
+        bytes=_bytes,
+        configs=configs,
+        small=SMALL,
+        shapes=SHAPES,
+    ),
+    Op(
+        name="conv3x3_residual",
+        ours=_residual,
+        definition=_residual_definition,
+        example=partial(_example, skip=True),
+        flops=_flops,
+        bytes=partial(_bytes, arrays=1),
+        configs=configs,
+        small=SMALL,
+        shapes=SHAPES,
+        baselines={"scale folded": _residual_folded},
+    ),
+    Op(
+        name="conv3x3_narrow",
+        ours=partial(conv3x3, **LEAKY),
+        definition=partial(definition, **LEAKY),
+        example=partial(_example, features=GROWTH),
+        flops=partial(_flops, features=GROWTH),
+        bytes=partial(_bytes, features=GROWTH),
+        configs=partial(configs, features=GROWTH),
+        small=((1, 6, 5, 48),),
+        shapes={"270p 96": (1, 270, 480, 96), "540p 160": (1, 540, 960, 160)},
+    ),
+)

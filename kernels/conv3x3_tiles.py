@@ -57,8 +57,10 @@ def product(a, u, total, SWAP: tl.constexpr, F32: tl.constexpr, PRECISION: tl.co
     if F32:
         a, u = a.to(tl.float32), u.to(tl.float32)
     if SWAP:
-        return tl.dot(tl.trans(u), tl.trans(a), total, input_precision=PRECISION)
-    return tl.dot(a, u, total, input_precision=PRECISION)
+        total = tl.dot(tl.trans(u), tl.trans(a), total, input_precision=PRECISION)
+    else:
+        total = tl.dot(a, u, total, input_precision=PRECISION)
+    return total
 
 
 @triton.jit
@@ -105,37 +107,13 @@ def skip(given, x, target, first, k, mask, FROM: tl.constexpr, B: tl.constexpr, 
 
 
 @triton.jit
-def conv3x3_kernel(x, w, b, slope, skip0, skip1, target, out, N: tl.constexpr, H: tl.constexpr,
-                   W: tl.constexpr, C: tl.constexpr, K: tl.constexpr, XB: tl.constexpr,
-                   XAT: tl.constexpr, YB: tl.constexpr, YAT: tl.constexpr, BIAS: tl.constexpr,
-                   ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, SCALE: tl.constexpr,
-                   FROM0: tl.constexpr, B0: tl.constexpr, AT0: tl.constexpr, F0: tl.constexpr,
-                   FROM1: tl.constexpr, B1: tl.constexpr, AT1: tl.constexpr, F1: tl.constexpr,
-                   TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
-                   SWAP: tl.constexpr, UNROLL: tl.constexpr, F32: tl.constexpr,
-                   PRECISION: tl.constexpr):  # fmt: skip
-    """One program makes BK channels of one tile of out[N, H, W, YB]; see `kernels.conv3x3`."""
-    blocks: tl.constexpr = (K + BK - 1) // BK
-    chunks: tl.constexpr = (C + BC - 1) // BC
-    k = tl.program_id(0) % blocks * BK + tl.arange(0, BK)
-    first, row, column = place(tl.program_id(0) // blocks, N, H, W, TH, TW)
-    y = tl.zeros((BK, TH * TW) if SWAP else (TH * TW, BK), tl.float32)
-    if UNROLL:
-        for chunk in range(chunks):
-            c = chunk * BC + tl.arange(0, BC)
-            for t in tl.static_range(9):
-                a = pixels(
-                    x, first, row, column, c, t // 3 - 1, t % 3 - 1, H, W, C, XB, XAT, TH, TW
-                )
-                y = product(a, weights(w, t, c, k, C, K), y, SWAP, F32, PRECISION)
-    else:
-        for step in range(9 * chunks):
-            c = step // 9 * BC + tl.arange(0, BC)
-            t = step % 9
-            a = pixels(x, first, row, column, c, t // 3 - 1, t % 3 - 1, H, W, C, XB, XAT, TH, TW)
-            y = product(a, weights(w, t, c, k, C, K), y, SWAP, F32, PRECISION)
-    if SWAP:
-        y = tl.trans(y)
+def deliver(y, x, b, slope, skip0, skip1, target, out, first, row, column, k, H: tl.constexpr,
+            W: tl.constexpr, K: tl.constexpr, YB: tl.constexpr, YAT: tl.constexpr,
+            BIAS: tl.constexpr, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr,
+            SCALE: tl.constexpr, FROM0: tl.constexpr, B0: tl.constexpr, AT0: tl.constexpr,
+            F0: tl.constexpr, FROM1: tl.constexpr, B1: tl.constexpr, AT1: tl.constexpr,
+            F1: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr):  # fmt: skip
+    """Stores activation(y[P, BK] + b) * SCALE + the skips, in `out`'s type."""
     y = finish(y, b, slope, k, K, BIAS, ACTIVATION, SLOPE, SCALE)
     mask = outputs(row, column, k, H, W, K)
     if FROM0 != "none":
@@ -144,3 +122,57 @@ def conv3x3_kernel(x, w, b, slope, skip0, skip1, target, out, N: tl.constexpr, H
         y += F1 * skip(skip1, x, target, first, k, mask, FROM1, B1, AT1, W, TH, TW)
     at = offsets(k, W, YB, TH, TW)
     tl.store(out + (first * YB + YAT) + at, y.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def conv3x3_kernel(x, w, b, slope, skip0, skip1, target, out, N: tl.constexpr, H: tl.constexpr,
+                   W: tl.constexpr, C: tl.constexpr, K: tl.constexpr, XB: tl.constexpr,
+                   XAT: tl.constexpr, YB: tl.constexpr, YAT: tl.constexpr, BIAS: tl.constexpr,
+                   ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, SCALE: tl.constexpr,
+                   FROM0: tl.constexpr, B0: tl.constexpr, AT0: tl.constexpr, F0: tl.constexpr,
+                   FROM1: tl.constexpr, B1: tl.constexpr, AT1: tl.constexpr, F1: tl.constexpr,
+                   TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
+                   SWAP: tl.constexpr, WAY: tl.constexpr, EACH: tl.constexpr,
+                   F32: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+    """One program makes BK channels of EACH tiles of out[N, H, W, YB]; see `kernels.conv3x3`.
+
+    WAY 0 is one loop, which can be pipelined; 1 has its nine taps written out; with 2 the weights
+    are loaded once for all tiles and stay in shared memory.
+    """
+    blocks: tl.constexpr = (K + BK - 1) // BK
+    chunks: tl.constexpr = (C + BC - 1) // BC
+    k = tl.program_id(0) % blocks * BK + tl.arange(0, BK)
+    unrolled: tl.constexpr = chunks if WAY == 2 else 1
+    kept = ()
+    if WAY == 2:
+        for part in tl.static_range(chunks * 9):
+            c = part // 9 * BC + tl.arange(0, BC)
+            kept = kept + (weights(w, part % 9, c, k, C, K),)  # noqa: RUF005
+    for i in range(EACH):
+        tile = tl.program_id(0) // blocks + i * (tl.num_programs(0) // blocks)
+        first, row, column = place(tile, N, H, W, TH, TW)
+        y = tl.zeros((BK, TH * TW) if SWAP else (TH * TW, BK), tl.float32)
+        if WAY == 0:
+            for step in range(chunks * 9):
+                c = step // 9 * BC + tl.arange(0, BC)
+                t = step % 9
+                a = pixels(x, first, row, column, c, t // 3 - 1, t % 3 - 1, H, W, C, XB, XAT, TH,
+                           TW)  # fmt: skip
+                y = product(a, weights(w, t, c, k, C, K), y, SWAP, F32, PRECISION)
+        else:
+            for chunk in range(chunks // unrolled):
+                c = chunk * BC + tl.arange(0, BC)
+                ahead = pixels(x, first, row, column, c, -1, -1, H, W, C, XB, XAT, TH, TW)
+                for part in tl.static_range(unrolled * 9):
+                    a, at = ahead, part + 1
+                    if at < unrolled * 9:  # on its way while this one is multiplied
+                        after = c + at // 9 * BC
+                        ahead = pixels(x, first, row, column, after, at % 9 // 3 - 1, at % 3 - 1, H,
+                                       W, C, XB, XAT, TH, TW)  # fmt: skip
+                    u = kept[part] if WAY == 2 else weights(w, part, c, k, C, K)
+                    y = product(a, u, y, SWAP, F32, PRECISION)
+        if SWAP:
+            y = tl.trans(y)
+        deliver(y, x, b, slope, skip0, skip1, target, out, first, row, column, k, H, W, K, YB,
+                YAT, BIAS, ACTIVATION, SLOPE, SCALE, FROM0, B0, AT0, F0, FROM1, B1, AT1, F1, TH,
+                TW)  # fmt: skip
