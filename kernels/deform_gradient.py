@@ -15,7 +15,7 @@ from kernels.deform_taps import corner, places, sample, settings, weights
 from kernels.op import Config
 from kernels.warp import locate
 
-CHANNELS = 32  # at once, at most: four corners' sums and additions take many registers
+CHANNELS = 16  # at once where four corners are read and added to: more take too many registers
 STRETCHES = 64  # of tiles, for each of which a program sums the gradient of a tap's weights
 
 
@@ -138,6 +138,7 @@ def gradients(g, x, offsets, mask, w, config: Config):
     arrays = g, x, offsets, mask, w, jnp.zeros(x.shape, jnp.float32)
     aliases = {5: 0}
     dx, *rest = launch(_backward_kernel, (tiles,), outs, *arrays, aliases=aliases, **constants)
+    _, constants = settings(x, mask, w, config)
     each = cdiv(tiles, STRETCHES)
     size, groups = constants["BLOCK_C"], constants["GROUPS"]
     blocks = cdiv(groups, constants["BLOCK_G"]) * cdiv(x.shape[-1] // groups, size)
