@@ -242,6 +242,66 @@ def _by_kernel(then: _Then):
     return run
 
 
+def conv_shuffle(x, kernel, bias, r: int, *, activation="none", slope=None, impl: str = "xla"):
+    """activation(pixel_shuffle(conv(x) + bias, r)); arguments as those of `conv`.
+
+    [N, H, W, C] to [N, H * r, W * r, O / r**2]. One pass over the output as a kernel.
+    """
+    bent = slope if hasattr(slope, "shape") else None
+
+    def plain(x, kernel, bias, bent):
+        y = pixel_shuffle(conv(x, kernel, bias), r)
+        return activate(y, activation, slope if bent is None else bent)
+
+    def fast():
+        from kernels.upsampler import upsampler
+
+        then = {"activation": activation}
+        steep = lambda bent: slope if bent is None else bent
+        return lambda x, w, b, bent: upsampler(x, w, b, r=r, slope=steep(bent), **then)
+
+    impl = impl if kernel.shape[:2] == (3, 3) else "xla"
+    name = f"conv_shuffle r={r} {activation}"
+    return either(impl, name, plain, fast, x, kernel, bias, bent)
+
+
+def tail(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c o"],
+    bias: Float[Array, " o"] | None,
+    base: Float[Array, "n h w 3"] | None,
+    r: int,
+    *,
+    enlarge: str = "bicubic",
+    gain: float = 1.0,
+    shift: float = 0.0,
+    clip: bool = False,
+    impl: str = "xla",
+) -> Float[Array, "n H W 3"]:
+    """The end of a network: (pixel_shuffle(conv(x)) + `base` enlarged) * gain + shift.
+
+    `base` is enlarged `r` times by method `enlarge` of `resize`; None adds nothing. `clip` ends at
+    0 and 1. One pass over the output as a kernel.
+    """
+
+    def plain(x, kernel, bias, base):
+        y = pixel_shuffle(conv(x, kernel, bias), r)
+        y = y if base is None else y + upsample(base, r, enlarge)
+        y = y if (gain, shift) == (1, 0) else y * gain + shift
+        return jnp.clip(y, 0, 1) if clip else y
+
+    def fast():
+        from kernels.tail import tail as kernel_tail
+
+        how = {"r": r, "enlarge": enlarge, "gain": gain, "shift": shift, "clip": clip}
+        how |= {"out": x.dtype.name} | ({} if base is not None else {"enlarge": None})
+        return lambda *arrays: kernel_tail(*arrays, **how)
+
+    impl = impl if kernel.shape[0] % 2 and bias is not None else "xla"
+    name = f"tail r={r} {enlarge} {gain} {shift} clip={clip}"
+    return either(impl, name, plain, fast, x, kernel, bias, base)
+
+
 def activate(x, activation: str, slope=None):
     """`x` behind "none", "relu", "leaky" (0 < slope < 1) or "prelu" (a slope for each channel)."""
     if activation == "none":

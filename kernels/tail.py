@@ -41,12 +41,13 @@ class How:
     gain: float
     shift: float
     out: str
+    clip: bool = True
     config: Config | None = None
 
 
-def definition(x, w, b, base, *, r, enlarge="bicubic", gain=1.0, shift=0.0, out="uint8"):
+def definition(x, w, b, base, *, r, enlarge="bicubic", gain=1.0, shift=0.0, out="uint8", clip=True):
     """`tail` in plain JAX; sums after the convolution are float32, or the inputs' if wider."""
-    return _finished(_conv(x, w), b, base, How(r, enlarge, gain, shift, out))
+    return _finished(_conv(x, w), b, base, How(r, enlarge, gain, shift, out, clip))
 
 
 def _conv(x, w):
@@ -59,7 +60,8 @@ def _finished(y, b, base, how: How):
     y = shuffled(y.astype(exact) + b.astype(exact), how.r)
     if base is not None:
         y = y + enlarging.enlarged(base.astype(exact), how.r, how.enlarge)
-    y = jnp.clip(y * how.gain + how.shift, 0, 1)
+    y = y * how.gain + how.shift
+    y = jnp.clip(y, 0, 1) if how.clip else y
     return jnp.round(y * 255).astype("uint8") if how.out == "uint8" else y.astype(how.out)
 
 
@@ -69,7 +71,8 @@ def _kernel(x, w, b, base, mix, y,
             PY: tl.constexpr, PX: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr,
             BC: tl.constexpr, BN: tl.constexpr, BR: tl.constexpr, SWAP: tl.constexpr,
             FROM: tl.constexpr, REACH: tl.constexpr, PARTS: tl.constexpr, GAIN: tl.constexpr,
-            SHIFT: tl.constexpr, BYTES: tl.constexpr, F32: tl.constexpr):  # fmt: skip
+            SHIFT: tl.constexpr, CLIP: tl.constexpr, BYTES: tl.constexpr,
+            F32: tl.constexpr):  # fmt: skip
     """One program makes the outputs of TH x TW patches: rows of a product of BN columns.
 
     SWAP has the patches as columns instead. A column is a place in the patch's output, whose
@@ -103,7 +106,8 @@ def _kernel(x, w, b, base, mix, y,
         near = (top // R * W + left // (3 * R)) * 3 + left % 3
         value += tl.load(base + image * (H * W * 3) + near, mask=live).to(tl.float32)
     value = value * GAIN + SHIFT
-    value = tl.where(value < 0.0, 0.0, tl.where(value > 1.0, 1.0, value))  # lets NaN through
+    if CLIP:
+        value = tl.where(value < 0.0, 0.0, tl.where(value > 1.0, 1.0, value))  # lets NaN through
     if BYTES:
         value = value * 255.0 + ROUND - ROUND
     place = y + image * (H * W * R * R * 3) + at
@@ -175,6 +179,7 @@ def tail(
     gain: float = 1.0,
     shift: float = 0.0,
     out: str = "uint8",
+    clip: bool = True,
     config: Config | None = None,
 ) -> jax.Array:
     """clip((pixel_shuffle(conv(x, w) + b) + enlarged base) * gain + shift, 0, 1), stored as `out`.
@@ -184,11 +189,12 @@ def tail(
     border repeated, a = -0.75), or [N, r*H, r*W, 3] and "given", or None. float32, float16 or
     bfloat16; sums are float32. "uint8" is 255 times that, rounded half to even as `jnp.round`
     does (on a GPU the product and the sum before it are rounded once, not twice, which differs
-    where that falls on a tie). Gradients are XLA's of `definition`; uint8 has none. Raises
-    RefusedError for other shapes and dtypes, and for images of 2^31 values or more.
+    where that falls on a tie). `clip=False` lets floats pass 0 and 1. Gradients are XLA's of
+    `definition`; uint8 has none. Raises RefusedError for other shapes and dtypes, and for images
+    of 2^31 values or more.
     """
     enlarge = None if base is None else enlarge
-    how = How(r, enlarge, float(gain), float(shift), str(out), config)
+    how = How(r, enlarge, float(gain), float(shift), str(out), clip, config)
     _check(x, w, b, base, how)
     return _tail(x, w, b, base, how)
 
@@ -252,7 +258,8 @@ def _forward(x, w, b, base, how: How):
     return launch(
         _kernel, (tiles,), shape, x, weights, b, b if base is None else base, mix,
         warps=chosen.warps, stages=chosen.stages, H=h, W=width, C=c, KS=k, R=r, BN=columns,
-        FROM=source, GAIN=how.gain, SHIFT=how.shift, BYTES=how.out == "uint8", F32=INTERPRETED,
+        FROM=source, GAIN=how.gain, SHIFT=how.shift, F32=INTERPRETED,
+        CLIP=how.clip or how.out == "uint8", BYTES=how.out == "uint8",
         **free, **sizes,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxvsr import ops
 from jaxvsr.impl import available, check, either
-from jaxvsr.layers import Conv, leaky_relu
+from jaxvsr.layers import Conv, Tail, leaky_relu
 
 BETA = 0.2  # residual scaling inside a block and around three of them
 
@@ -94,7 +94,8 @@ class RRDBNet(nn.Module):
         y = conv("conv_body")(self._trunk(first), skips=((first, 1.0),))
         for i in range(1, self.doublings + 1):
             y = conv(f"conv_up{i}")(ops.upsample(y, 2, "nearest"), **leaky)
-        return conv("conv_last", 3)(conv("conv_hr")(y, **leaky))
+        last = Tail(3, r=1, impl=self.impl, name="conv_last")
+        return last(conv("conv_hr")(y, **leaky), None)
 
     def _trunk(self, x):
         """All RRDBs: one after the other, or as kernels that hand their buffers on."""

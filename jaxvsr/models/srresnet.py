@@ -7,7 +7,7 @@ browser variant; sixteen dense ones is the published network.
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxvsr.layers import Conv, Slope, Upsampler
+from jaxvsr.layers import Conv, Slope, Tail, Upsampler
 
 
 class Block(nn.Module):
@@ -64,4 +64,4 @@ class SRResNet(nn.Module):
         for i, factor in enumerate(self.factors, 1):
             grow = Upsampler(width * factor**2, r=factor, impl=self.impl, name=f"conv_up{i}")
             x = grow(x, **bent(f"prelu_up{i}"))
-        return Conv(3, self.ends, name="conv_last")(x)
+        return Tail(3, self.ends, r=1, impl=self.impl, name="conv_last")(x, None)
