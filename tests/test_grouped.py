@@ -78,7 +78,8 @@ def test_any_groups(name):
 def test_every_config_gives_the_same(dtype):
     x, w, _ = arrays((1, 9, 3, 16), 4, 16, dtype)
     truth = conv64(x, w, 4)
-    for config in grouped.choices(4, 4, dtype):
+    made = {c.constants: c for c in grouped.choices(4, 4, dtype)}  # warps change nothing here
+    for config in made.values():
         assert gap(grouped3x3(x, w, groups=4, config=config), truth) < 1e-3, config
 
 

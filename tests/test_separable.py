@@ -76,7 +76,8 @@ def test_every_config_gives_the_same(op):
     arrays = op.example(KEY, (1, 9, 3, 12), "float16")
     truth = separable64(*arrays) if op is SEPARABLE else leaky(depthwise64(*arrays))
     for dtype in ("float16", "float32"):
-        for config in op.configs((1, 9, 3, 12), dtype):
+        made = {c.constants: c for c in op.configs((1, 9, 3, 12), dtype)}  # warps change nothing
+        for config in made.values():
             assert gap(op.ours(*arrays, config=config), truth) < 1e-3, config
 
 
