@@ -148,12 +148,25 @@ KERNELS = {
 }
 
 
-def warp(frames: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"]) -> Float[Array, "n h w c"]:
+def warp(
+    frames: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"], *, impl: str = "xla"
+) -> Float[Array, "n h w c"]:
     """out(x) = frames(x + flow(x)), bilinear: frames brought to where `flow` starts from.
 
     `flow` is (dx, dy) in pixels. Outside the frame its border pixel is repeated, and there the
     gradient of the flow is 0. PyTorch's `grid_sample(padding_mode="border", align_corners=True)`.
+    `impl` is as in `jaxvsr.impl`.
     """
+
+    def fast():
+        from kernels.warp import warp as kernel_warp
+
+        return kernel_warp
+
+    return either(impl, "warp", _warp, fast, frames, flow)
+
+
+def _warp(frames, flow):
     n, h, w, c = frames.shape
     exact = jnp.promote_types(flow.dtype, "float32")
     column, fx = _between(jnp.arange(w) + flow[..., 0].astype(exact), w)

@@ -83,3 +83,10 @@ def test_triton_without_a_gpu_is_refused_before_work():
         pytest.skip("there is a GPU")
     with pytest.raises(UsageError, match="--impl triton: needs an NVIDIA GPU, JAX has cpu"):
         find_device(Settings(impl="triton"))
+
+
+def test_warp_by_kernel():
+    pytest.importorskip("kernels.launch")
+    flow = 3 * jax.random.normal(KEY, (1, 8, 8, 2))
+    got = jax.jit(lambda x, flow: ops.warp(x, flow, impl="triton"))(X, flow)
+    np.testing.assert_allclose(got, ops.warp(X, flow), atol=1e-5)
