@@ -1,6 +1,7 @@
 """Every operation that has a Triton kernel, by name; for the bench, the gate and the tests."""
 
 from kernels import (
+    conv3x3,
     correlation,
     deform,
     dense,
@@ -18,6 +19,7 @@ from kernels.op import Op
 
 # In the order of the bench.
 MODULES = (
+    conv3x3,
     dense,
     winograd,
     tail,
