@@ -60,7 +60,6 @@ class Compiled:
     cubin: bytes
     warps: int
     shared: int
-    scratch: int
 
 
 def launch(
@@ -112,9 +111,11 @@ def compiled(
     made = triton.compile(source, target=GPUTarget("cuda", capability, WARP), options=options)
     facts = made.metadata
     scratch = getattr(facts, "global_scratch_size", 0) or 0
-    result = Compiled(
-        facts.name, made.asm["ptx"], made.asm["cubin"], facts.num_warps, facts.shared, scratch
-    )
+    code = made.asm["ptx"], made.asm["cubin"]
+    result = Compiled(facts.name, *code, facts.num_warps, facts.shared)
+    if scratch or "trap;" in result.ptx:  # Triton's answer to too much tensor memory is a trap
+        lacks = "scratch memory" if scratch else "more tensor memory"
+        raise RefusedError(f"{result.name}: needs {lacks} of the device; use impl='xla'")
     RECORD.append(result)
     return result
 
@@ -140,9 +141,6 @@ def _call(made: Compiled, grid, outs, pairs, arrays):
     """The compiled kernel as a custom call of the program that is being traced."""
     from jaxlib import gpu_triton  # only there with a CUDA plugin
 
-    if made.scratch or "trap;" in made.ptx:  # Triton's answer to too much tensor memory is a trap
-        lacks = "scratch memory" if made.scratch else "more tensor memory"
-        raise RefusedError(f"{made.name}: needs {lacks} of the device; use impl='xla'")
     kernel = gpu_triton.TritonKernel(
         made.name, made.warps, 1, made.shared, made.ptx, "", capability()
     )
