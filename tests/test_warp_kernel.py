@@ -35,8 +35,11 @@ def gradients(function, arrays, weights):
     return jax.grad(total, tuple(range(len(arrays))))(*arrays)
 
 
-@pytest.mark.parametrize("shape", [*OP.small, (1, 1, 1, 4)])
-@pytest.mark.parametrize("dtype", OP.dtypes)
+CASES = [(shape, "float32") for shape in (*OP.small, (1, 1, 1, 4))]
+CASES += [(OP.small[0], "bfloat16"), (OP.small[0], "float16"), (OP.small[2], "bfloat16")]
+
+
+@pytest.mark.parametrize("shape, dtype", CASES)
 def test_the_kernel_computes_its_definition(shape, dtype):
     arrays = example(shape, dtype)
     y = jax.jit(module.warp)(*arrays)
@@ -79,7 +82,7 @@ def test_kernel_and_gradients_match_torch():
         np.testing.assert_allclose(ours, other.grad, atol=1e-5)
 
 
-@pytest.mark.parametrize("to", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("to", [np.nan, np.inf, -1e30])
 def test_a_flow_to_nowhere_is_the_border_and_has_no_gradient(to):
     frames, flow = example((1, 3, 4, 2))
     flow = jnp.full_like(flow, to)
