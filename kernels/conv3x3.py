@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 
 from kernels.launch import INTERPRETED, TARGET, RefusedError, cdiv, launch  # isort: skip
 from kernels.conv3x3_tiles import conv3x3_kernel  # isort: skip  (kernels.launch comes first)
 from kernels.conv3x3_configs import configs
+from kernels.epilogue import after, split
 from kernels.op import Config, Op, Shape
 from kernels.tuning import pick
 
-ACTIVATIONS = ("none", "relu", "leaky", "prelu")
 FLOATS = ("float32", "float16", "bfloat16")
 LIMIT = 2**31  # values in the rows that a tile covers, where 32-bit offsets end
 
@@ -51,11 +50,8 @@ def definition(x, w, b=None, *, activation="none", slope=None, scale=1.0, skips=
 
 def finished(y, activation, slope, scale, skips):
     """activation(y) * scale + the sum of factor * array over `skips`."""
-    if activation == "relu":
-        y = jax.nn.relu(y)
-    if activation in ("leaky", "prelu"):
-        y = jnp.where(y >= 0, y, y * jnp.asarray(slope, y.dtype))
-    return sum((array * factor for array, factor in skips), start=y * scale)
+    then, steep, arrays = split(activation, slope, scale, skips, y.shape)
+    return after(then, y, steep, arrays)
 
 
 def into_definition(buffer, w, b, *, reads, writes, target=None, skips=(), **then):
@@ -88,13 +84,13 @@ def conv3x3(
     turned round, those of w and b are XLA's. Raises RefusedError for anything else.
     """
     arrays = tuple(array for array, _ in skips)
+    then, steep, _ = split(activation, slope, scale, (), w.shape[-1:])
+    _check(x, w, b, steep)
     _check_count(skips)
-    steep, bent = _slope(activation, slope)
-    _check(x, w, b, steep, activation)
     for array in arrays:
         _check_skip(x, w, array, 0)
     given = tuple(("given", float(factor), 0) for _, factor in skips)
-    then = Then(activation, bent, float(scale), given, config=config)
+    then = Then(activation, then.slope, float(scale), given, config=config)
     return _conv3x3(x, w, b, steep, arrays, then)
 
 
@@ -121,11 +117,9 @@ def into(
     may come from `buffer` or `target`, from there if they are not written or exactly those that
     are. Otherwise as `conv3x3`; the gradient is XLA's, of `into_definition`.
     """
-    steep, bent = _slope(activation, slope)
+    then, steep, _ = split(activation, slope, scale, (), w.shape[-1:])
     target = None if target is buffer else target
-    _check(
-        jax.ShapeDtypeStruct((*buffer.shape[:-1], reads[1]), buffer.dtype), w, b, steep, activation
-    )
+    _check(jax.ShapeDtypeStruct((*buffer.shape[:-1], reads[1]), buffer.dtype), w, b, steep)
     _check_slices(buffer, w, reads, writes, target)
     _check_count(skips)
     sources, arrays = [], []
@@ -137,29 +131,18 @@ def into(
             raise RefusedError(f"into: a skip from {start} overlaps what is written; copy it first")
         sources.append((source, float(factor), start))
         arrays += [array] if source == "given" else []
-    then = Then(activation, bent, float(scale), tuple(sources), reads[0], writes, config)
+    where = (tuple(sources), reads[0], writes, config)
+    then = Then(activation, then.slope, float(scale), *where)
     return _into(buffer, w, b, steep, tuple(arrays), target, then)
 
 
-def _slope(activation: str, slope):
-    """(slope as an array or None, slope as a number)."""
-    if activation == "prelu":
-        return slope, 0.0
-    return None, float(slope) if activation == "leaky" and slope is not None else 0.0
-
-
-def _check(x, w, b, slope, activation: str) -> None:
+def _check(x, w, b, slope) -> None:
     if x.ndim != 4 or w.ndim != 4 or w.shape[:3] != (3, 3, x.shape[-1]):
         raise RefusedError(
             f"conv3x3: x {x.shape} and w {w.shape}; give [N, H, W, C] and [3, 3, C, K]"
         )
-    if activation not in ACTIVATIONS:
-        raise RefusedError(f"activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
-    if activation == "prelu" and slope is None:
-        raise RefusedError("prelu without slope; give slope [K]")
-    for name, array in (("b", b), ("slope", slope)):
-        if array is not None and array.shape != w.shape[-1:]:
-            raise RefusedError(f"conv3x3: {name} is {array.shape}; give {w.shape[-1:]}")
+    if b is not None and b.shape != w.shape[-1:]:
+        raise RefusedError(f"conv3x3: b is {b.shape}; give {w.shape[-1:]}")
     dtypes = {str(a.dtype) for a in (x, w, b, slope) if a is not None}
     if len(dtypes) > 1 or not dtypes <= set(FLOATS):
         raise RefusedError(
@@ -220,7 +203,7 @@ def _gradient(then: Then, saved, g):
 
     def end(y, slope, arrays):
         steep = then.slope if slope is None else slope
-        skips = zip(arrays, factors, strict=True)
+        skips = list(zip(arrays, factors, strict=True))
         return finished(y, then.activation, steep, then.scale, skips)
 
     y = _run(x, w, b, None, (), None, Then())
@@ -255,8 +238,8 @@ def _into_gradient(then: Then, saved, g):
         ]
         steep = then.slope if slope is None else slope
         where = dict(reads=(then.reads, w.shape[2]), writes=then.writes, target=target)
-        after = dict(activation=then.activation, slope=steep, scale=then.scale, skips=skips)
-        return into_definition(buffer, w, b, **where, **after)
+        how = dict(activation=then.activation, slope=steep, scale=then.scale, skips=skips)
+        return into_definition(buffer, w, b, **where, **how)
 
     return jax.vjp(plain, *saved)[1](g)
 

@@ -5,7 +5,7 @@ A tile is TH x TW pixels of one image, P in all. Nine taps are nine matrix produ
 left operand, [BK, BC] x [BC, P]. Channels and pixels beyond the arrays are masks.
 """
 
-from kernels.launch import INTERPRETED  # noqa: F401  isort: skip  (must come before triton)
+from kernels.epilogue import bend, vector  # isort: skip  (kernels.launch comes before triton)
 import triton
 import triton.language as tl
 
@@ -68,14 +68,8 @@ def finish(y, b, slope, k, K: tl.constexpr, BIAS: tl.constexpr, ACTIVATION: tl.c
            SLOPE: tl.constexpr, SCALE: tl.constexpr):  # fmt: skip
     """activation(y[P, BK] + b[K]) * SCALE of output channels `k`, in float32."""
     if BIAS:
-        y += tl.load(b + k, mask=k < K, other=0.0).to(tl.float32)[None, :]
-    if ACTIVATION == "relu":
-        y = tl.maximum(y, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    if ACTIVATION == "leaky":
-        y = tl.where(y >= 0, y, y * SLOPE)
-    if ACTIVATION == "prelu":
-        s = tl.load(slope + k, mask=k < K, other=0.0).to(tl.float32)
-        y = tl.where(y >= 0, y, y * s[None, :])
+        y += vector(b, k, k < K, True)[None, :]
+    y = bend(y, vector(slope, k, k < K, ACTIVATION == "prelu"), ACTIVATION, SLOPE)
     return y * SCALE
 
 

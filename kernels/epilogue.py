@@ -8,6 +8,7 @@ channels would read and write as much as the convolution itself.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
 from kernels.launch import RefusedError  # isort: skip  (must come before triton)
@@ -61,7 +62,7 @@ def split(activation: str, slope, scale: float, skips: Sequence, out: tuple[int,
 def after(then: Epilogue, z, slope, arrays):
     """The definition of `finish`: activation(z) * scale + the sum of factor * array."""
     if then.activation == "relu":
-        z = jnp.maximum(z, 0)
+        z = jax.nn.relu(z)
     elif then.activation != "none":
         slope = then.slope if slope is None else slope.astype(z.dtype)
         z = jnp.where(z >= 0, z, z * slope)
@@ -107,7 +108,7 @@ def finish(z, steep, first, second, at, live,
 def bend(z, steep, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr):
     """The activation of z [pixels, channels]; `steep` [channels] is for prelu."""
     if ACTIVATION == "relu":
-        z = tl.maximum(z, 0.0)
+        z = tl.maximum(z, 0.0, propagate_nan=tl.PropagateNan.ALL)  # XLA's lets NaN through too
     elif ACTIVATION == "leaky":
         z = tl.where(z >= 0, z, z * SLOPE)
     elif ACTIVATION == "prelu":
