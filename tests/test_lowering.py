@@ -18,16 +18,20 @@ if not any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
     pytest.skip("no CUDA plugin of JAX: nothing can be lowered", allow_module_level=True)
 
 ROOT = Path(__file__).parent.parent
-START = """
+START = r"""
 import json
+import re
 import jax
 import jax.numpy as jnp
 
 def say(f, *arrays):
     text = jax.jit(f).trace(*arrays).lower(lowering_platforms=("cuda",)).as_text()
     count = lambda word: text.count("stablehlo." + word)
-    found = {"kernels": count("custom_call @triton_kernel_call_ffi")}
-    print(json.dumps(found | {w: count(w) for w in ("custom_call", "convolution", "concatenate")}))
+    found = {w: count(w) for w in ("custom_call", "convolution")}
+    found["kernels"] = count("custom_call @triton_kernel_call_ffi")
+    joins = re.findall(r"concatenate .*dim = 3 : .*-> tensor<1x16x32x\d+x\w+>", text)
+    found["joined"] = sum("x0x" not in join for join in joins)  # padding by nothing is one too
+    print(json.dumps(found))
 """
 INT8 = """
 from kernels import int8
@@ -63,20 +67,20 @@ def lowered(code: str) -> list[dict[str, int]]:
 
 def test_an_operation_is_one_custom_call():
     forward, gradient = lowered(INT8)
-    assert forward == {"kernels": 1, "custom_call": 1, "convolution": 0, "concatenate": 0}
+    assert forward == {"kernels": 1, "custom_call": 1, "convolution": 0, "joined": 0}
     assert gradient["kernels"] == 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_network_runs_on_kernels(dtype):
-    """SRResNet: 2 x 2 in the trunk, 1 behind it, 1 that enlarges; 9x9 ends stay with XLA."""
+    """SRResNet: 2 x 2 in the trunk, 1 behind it, 1 that enlarges; XLA may keep the 9x9 ends."""
     xla, triton = lowered(NETWORK.format(dtype=dtype, **SRRESNET))
     assert (xla["kernels"], xla["convolution"]) == (0, 8)
-    assert (triton["kernels"], triton["convolution"]) == (6, 2)
+    assert triton["kernels"] + triton["convolution"] == 8 and triton["kernels"] >= 6, triton
 
 
 def test_dense_blocks_join_nothing():
-    """ESRGAN's blocks write channel slices of one array, so no concatenation is left."""
+    """ESRGAN's blocks write channel slices of one array: 3 x 4 concatenations are gone."""
     xla, triton = lowered(NETWORK.format(dtype="float16", **ESRGAN))
-    assert xla["concatenate"] - triton["concatenate"] == 12, (xla, triton)
+    assert (xla["joined"], triton["joined"]) == (12, 0)
     assert triton["kernels"] >= 15
