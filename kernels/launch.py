@@ -22,8 +22,7 @@ import numpy as np
 
 TARGET = int(os.environ.get("KERNELS_TARGET") or 0)
 INTERPRETED = not TARGET and jax.default_backend() != "gpu"
-if INTERPRETED:  # read once, when the first kernel is decorated
-    os.environ["TRITON_INTERPRET"] = "1"
+os.environ["TRITON_INTERPRET"] = str(int(INTERPRETED))  # read when Triton is imported
 
 import triton  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
