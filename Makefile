@@ -13,8 +13,9 @@ demo: $(VENV)/.base
 	$(BIN)/python -m tools.demo \
 		$(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(CRF),--crf $(CRF))
 
+# A file's tests stay in one process: they share what they compiled.
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 # pytest exits with 5 where no test carries the mark.
 define marked
