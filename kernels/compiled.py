@@ -98,7 +98,7 @@ def _elsewhere(target: int, args: Args) -> list[Row]:
         text=True,
     )
     if child.returncode:
-        raise RuntimeError(f"compiling for sm_{target}: {child.stderr[-2000:]}")
+        raise SystemExit(f"sm_{target}: {child.stderr.strip()[-2000:]}")
     return [Row(**json.loads(line)) for line in child.stdout.splitlines() if line[:1] == "{"]
 
 
