@@ -63,5 +63,5 @@ def test_a_fault_is_the_exit_status(monkeypatch, capsys):
 
 
 def test_an_unknown_operation_is_named():
-    with pytest.raises(RuntimeError, match=r"no operation conv9; there are .*int8_conv3x3"):
+    with pytest.raises(SystemExit, match=r"no operation conv9; there are .*int8_conv3x3"):
         compiled.compiled(compiled.Args(target=(90,), op=("conv9",)))
