@@ -29,12 +29,14 @@ def net():
     return network.load(NAME)
 
 
-def test_it_is_small_and_has_a_card():
-    assert (FOLDER / f"{NAME}.safetensors").stat().st_size < 2e6
-    card = (FOLDER / f"{NAME}.md").read_text()
-    trained = weights.load(NAME, folded=False)
+@pytest.mark.parametrize("name", weights.PACKAGED)
+def test_it_is_small_and_has_a_card(name):
+    assert (FOLDER / f"{name}.safetensors").stat().st_size < 3e6
+    card = (FOLDER / f"{name.removesuffix('_fidelity')}.md").read_text()
+    trained = weights.load(name, folded=False)
     assert f"{sum(p.size for p in jax.tree.leaves(trained.params)):,} " in card
-    assert all(word in card for word in ("python -m experiments.sr_unet", "CC BY-SA 4.0", "VMAF"))
+    words = (name, "python -m experiments.sr_unet", "CC BY-SA 4.0", "VMAF", "Limits")
+    assert all(word in card for word in words)
 
 
 def test_it_beats_both_filters_on_a_made_up_film(net):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from jaxvsr.errors import WeightsError
 
-PACKAGED = {"sr_unet_light_x2": "sr_unet_light_x2.safetensors"}  # name: file in weights_data
+NAMES = ("sr_unet_light_x2", "sr_unet_x2", "sr_unet_x2_fidelity")
+PACKAGED = {name: f"{name}.safetensors" for name in NAMES}  # name: file in weights_data
 BLOCK = 1 << 18
 TIMEOUT = 10  # s without a byte
 REMEDY = "go online, or download it elsewhere and give its path"
