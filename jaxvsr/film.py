@@ -233,16 +233,16 @@ def _saved_state(net, plan: Plan, journal: Journal):
 def find_device(settings) -> jax.Device | None:
     """The first device of a kind ("cpu", "gpu", "tpu"); None for "auto", which is JAX's choice.
 
-    Raises UsageError for a kind that is not there, and for Triton where no GPU can run it.
+    Raises UsageError for a kind that is not there, and for kernels where no GPU can run them.
     """
     name, have = settings.device, ", ".join(sorted({d.platform for d in jax.devices()}))
     try:
         device = None if name == "auto" else jax.devices(name)[0]
     except RuntimeError as error:
         raise UsageError(f"--device {name}: JAX finds none here; it has {have}") from error
-    kernels = getattr(settings, "impl", "xla") == "triton"
-    if kernels and (device or jax.devices()[0]).platform != "gpu":
-        raise UsageError(f"--impl triton: needs an NVIDIA GPU, JAX has {have}; use --impl auto")
+    impl = getattr(settings, "impl", "xla")
+    if impl in ("triton", "winograd") and (device or jax.devices()[0]).platform != "gpu":
+        raise UsageError(f"--impl {impl}: needs an NVIDIA GPU, JAX has {have}; use --impl auto")
     return device
 
 

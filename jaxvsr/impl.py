@@ -1,11 +1,12 @@
 """One operation, two ways: XLA's, which is its definition, or a Triton kernel of `kernels`.
 
-`impl` is "xla", "triton" (the kernel or an error), or "auto": on an NVIDIA GPU whichever was
-measured to be faster for these shapes, elsewhere XLA. Kernels are imported when they are first
-asked for; they come with a checkout of the project, not with the installed package.
+`impl` is "xla", "triton" (the kernel or an error), "winograd" (as "triton", but 3x3 convolutions
+of one group by Winograd's F(2,3)), or "auto": on an NVIDIA GPU whatever was measured to be the
+fastest for these shapes, elsewhere XLA. Kernels are imported when they are first asked for; they
+come with a checkout of the project, not with the installed package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 
@@ -13,7 +14,7 @@ import jax
 
 from jaxvsr.errors import UsageError
 
-IMPLS = ("auto", "xla", "triton")
+IMPLS = ("auto", "xla", "triton", "winograd")
 
 
 def check(impl: str) -> str:
@@ -26,20 +27,22 @@ def check(impl: str) -> str:
 def either(impl: str, name: str, plain: Callable, fast: Callable[[], Callable], *arrays):
     """plain(*arrays), or fast()(*arrays): `fast` imports a kernel and returns what runs it.
 
+    Where there are several kernels it returns them by name, first the usual one; "auto" chooses.
     `name` tells apart what the shapes of `arrays`, which may be None, do not. Raises UsageError
-    where "triton" is asked for and Triton or the kernels are not there.
+    where a kernel is asked for and Triton or the kernels are not there.
     """
     if check(impl) == "xla" or (impl == "auto" and not available()):
         return plain(*arrays)
     try:
         ours = fast()
     except ImportError as error:
-        raise UsageError(f"impl 'triton': {missing(error)}; or use impl 'auto'") from error
+        raise UsageError(f"impl {impl!r}: {missing(error)}; or use impl 'auto'") from error
+    ways = ours if isinstance(ours, Mapping) else {"triton": ours}
     if impl == "auto":
-        from kernels.choice import faster
+        from kernels.choice import fastest
 
-        ours = ours if faster(name, ours, plain, arrays) else plain
-    return ours(*arrays)
+        return ways.get(fastest(name, ways, plain, arrays), plain)(*arrays)
+    return next(iter(ways.values()))(*arrays)
 
 
 @cache

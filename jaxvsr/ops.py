@@ -217,7 +217,7 @@ def conv(
     steep, number = (slope, None) if hasattr(slope, "shape") else (None, slope)
     then = _Then(groups, activation, number, scale, factors)
     impl = impl if kernel.shape[:2] == (3, 3) else "xla"
-    fast = lambda: _by_kernel(then)
+    fast = lambda: _by_kernel(then, impl, x.dtype.name)
     return either(
         impl, f"conv {then}", partial(_by_xla, then), fast, x, kernel, bias, steep, *arrays
     )
@@ -242,17 +242,19 @@ def _by_xla(then: _Then, x, kernel, bias, slope, *arrays):
     return sum((_scaled(*skip) for skip in zip(arrays, then.factors, strict=True)), start=y)
 
 
-def _by_kernel(then: _Then):
-    from kernels import convolve
+def _by_kernel(then: _Then, impl: str, dtype: str) -> dict:
+    """What runs the kernel that is asked for; for "auto" all there are."""
+    from kernels import convolve, ways
 
     how = {"groups": then.groups, "activation": then.activation, "scale": then.scale}
 
-    def run(x, kernel, bias, slope, *arrays):
+    def run(way, x, kernel, bias, slope, *arrays):
         bent = then.slope if slope is None else slope
         skips = tuple(zip(arrays, then.factors, strict=True))
-        return convolve(x, kernel, bias, slope=bent, skips=skips, **how)
+        return convolve(x, kernel, bias, way=way, slope=bent, skips=skips, **how)
 
-    return run
+    known = ways(then.groups, dtype) if impl == "auto" else (impl,)
+    return {way: partial(run, way) for way in known}
 
 
 def conv_shuffle(x, kernel, bias, r: int, *, activation="none", slope=None, impl: str = "xla"):

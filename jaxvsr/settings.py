@@ -41,9 +41,10 @@ class Settings:
     """Where the network runs."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the network."""
-    impl: Literal["auto", "xla", "triton"] = "auto"
-    """How it runs: XLA; the Triton kernels of a checkout, on an NVIDIA GPU; or on such a GPU
-    whichever is faster, layer by layer, measured on its first day."""
+    impl: Literal["auto", "xla", "triton", "winograd"] = "auto"
+    """How it runs: XLA; the Triton kernels of a checkout, on an NVIDIA GPU, 3x3 convolutions by
+    Winograd's algorithm or not; or on such a GPU whatever is fastest, layer by layer, measured on
+    its first day."""
     tile: int = 0
     """Side of a tile in input pixels; 0 runs whole frames and halves by itself if it must."""
     batch: int | None = None

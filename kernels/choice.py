@@ -1,11 +1,11 @@
-"""XLA or Triton, for one operation on one device: measured once, then remembered.
+"""XLA or a kernel, and which, for one operation on one device: measured once, then remembered.
 
-`impl="auto"` asks here while a program is traced. Both are run on random arrays of the shapes at
+`impl="auto"` asks here while a program is traced. All are run on random arrays of the shapes at
 hand, in turn, and the answer is kept by `kernels.store`, so a program is measured only on its
 first day. A kernel has to be faster by MARGIN: what cannot be told apart stays with XLA.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,40 +13,52 @@ import jax.numpy as jnp
 from kernels import launch, store
 
 MARGIN = 0.97  # of XLA's time
-SECONDS = 0.2  # that a measurement may take for each of the two
+SECONDS = 0.2  # that a measurement may take for each way
+APART = 0.05  # relative difference from XLA's result beyond which a kernel is out
 
 
-def faster(name: str, ours: Callable, plain: Callable, arrays: Sequence) -> bool:
-    """True where the kernel `ours(*arrays)` beats `plain(*arrays)` on this device.
+def fastest(name: str, ways: Mapping[str, Callable], plain: Callable, arrays: Sequence) -> str:
+    """Which of the kernels `ways`, by name, is the fastest for `arrays` here, or "xla".
 
-    `arrays` need only shapes and dtypes; `name` says what else the two depend on. False without
-    a GPU, and where the kernel refuses, does not compile, or differs from `plain`.
+    `plain` is XLA's; `arrays` need only shapes and dtypes; `name` says what else all depend on.
+    "xla" without a GPU. A kernel that refuses, does not compile, or differs from `plain` is out.
     """
     if launch.INTERPRETED or launch.TARGET:
-        return False
+        return "xla"
     key = f"{store.device()} | chosen {name} | {store.shapes(arrays)}"
     known = store.load().get(key)
-    if known is None:
+    if known is None or not ways.keys() <= known["ms"].keys() | known["refused"].keys():
         with jax.ensure_compile_time_eval():
-            known = _measured(ours, plain, arrays)
+            known = measured(ways, plain, arrays)
         store.save(key, known)
-    return known.get("triton", float("inf")) < MARGIN * known.get("xla", 0.0)
+    times = {way: ms for way, ms in known["ms"].items() if way in ways}
+    best = min(times, key=times.get, default="xla")
+    return best if best != "xla" and times[best] < MARGIN * known["ms"]["xla"] else "xla"
 
 
-def _measured(ours: Callable, plain: Callable, arrays: Sequence) -> dict:
-    """{"xla": ms, "triton": ms}, or {"refused": why}."""
+def measured(ways: Mapping[str, Callable], plain: Callable, arrays: Sequence) -> dict:
+    """{"ms": {"xla": ..., and each way that runs}, "refused": {each other way: why}}."""
+    inputs = [_random(i, array) for i, array in enumerate(arrays)]
+    slow = jax.jit(plain)
+    wanted, refused = slow(*inputs), {}
+    for way, ours in ways.items():
+        try:
+            gap = _gap(jax.jit(ours)(*inputs), wanted)
+        except Exception as error:
+            # A kernel that fails in any way must not fail the program: XLA's always works.
+            refused[way] = str(error).partition("\n")[0][:200]
+        else:
+            # A result that is not a number is apart too.
+            refused |= {} if gap <= APART else {way: f"results differ by {gap:.2g}"}
+    runs = {"xla": slow} | {way: jax.jit(ours) for way, ours in ways.items() if way not in refused}
+    return {"ms": _times(runs, inputs) if runs.keys() - {"xla"} else {}, "refused": refused}
+
+
+def _times(runs: Mapping[str, Callable], inputs: list) -> dict[str, float]:
     from kernels import timing
 
-    inputs = [_random(i, array) for i, array in enumerate(arrays)]
-    try:
-        fast, slow = jax.jit(ours), jax.jit(plain)
-        if (gap := _gap(fast(*inputs), slow(*inputs))) > 0.05:
-            return {"refused": f"results differ by {gap:.2g}"}
-        took = timing.milliseconds({"xla": slow, "triton": fast}, inputs, seconds=SECONDS)
-        return {way: time.median for way, time in took.items()}
-    except Exception as error:
-        # A kernel that fails in any way must not fail the program: XLA's always works.
-        return {"refused": str(error).partition("\n")[0][:200]}
+    took = timing.milliseconds(runs, inputs, seconds=SECONDS)
+    return {way: time.median for way, time in took.items()}
 
 
 def _gap(a, b) -> float:

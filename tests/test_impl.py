@@ -27,16 +27,17 @@ NETWORKS = {
     "srvgg": SRVGGNetCompact(scale=2, features=8, convs=1),
     "espcn": ESPCN(widths=(8, 8), activation="relu", residual=True),
 }
+WINOGRAD = ("srresnet", "winograd")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_kernels_change_nothing(name):
+@pytest.mark.parametrize("name, impl", [*((name, "triton") for name in NETWORKS), WINOGRAD])
+def test_kernels_change_nothing(name, impl):
     pytest.importorskip("kernels.launch")  # before Triton, whose interpreter it turns on
     net, frames = NETWORKS[name], jax.random.uniform(KEY, (1, 8, 16, 3))
     params = net.init(KEY, frames)
     params = jax.tree.map(lambda p: p + 0.05 * jax.random.normal(KEY, p.shape), params)
     wanted = jax.jit(net.apply)(params, frames)
-    got = jax.jit(net.clone(impl="triton").apply)(params, frames)
+    got = jax.jit(net.clone(impl=impl).apply)(params, frames)
     np.testing.assert_allclose(got, wanted, atol=2e-5)
 
 
@@ -66,7 +67,7 @@ def test_auto_without_a_gpu_is_xla():
 
 
 def test_an_unknown_impl_names_the_choices():
-    with pytest.raises(ValueError, match=r"impl 'cuda': choose one of auto, xla, triton"):
+    with pytest.raises(ValueError, match=r"impl 'cuda': choose one of auto, xla, triton, winograd"):
         ops.conv(X, W, impl="cuda")
 
 
@@ -78,11 +79,12 @@ def test_missing_kernels_are_named_with_the_remedy():
         impl.either("triton", "sum", lambda x: x, fast, 1)
 
 
-def test_triton_without_a_gpu_is_refused_before_work():
+@pytest.mark.parametrize("impl", ["triton", "winograd"])
+def test_kernels_without_a_gpu_are_refused_before_work(impl):
     if jax.default_backend() == "gpu":
         pytest.skip("there is a GPU")
-    with pytest.raises(UsageError, match="--impl triton: needs an NVIDIA GPU, JAX has cpu"):
-        find_device(Settings(impl="triton"))
+    with pytest.raises(UsageError, match=f"--impl {impl}: needs an NVIDIA GPU, JAX has cpu"):
+        find_device(Settings(impl=impl))
 
 
 def test_warp_by_kernel():
@@ -90,3 +92,23 @@ def test_warp_by_kernel():
     flow = 3 * jax.random.normal(KEY, (1, 8, 8, 2))
     got = jax.jit(lambda x, flow: ops.warp(x, flow, impl="triton"))(X, flow)
     np.testing.assert_allclose(got, ops.warp(X, flow), atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["triton", "winograd", "ring"])
+def test_every_way_to_convolve(way):
+    """All take the same arguments, with and without a bias; the definition is XLA's."""
+    kernels = pytest.importorskip("kernels")
+    pytest.importorskip("kernels.launch")
+    x, w = X.astype("float16"), W.astype("float16")
+    then = {"activation": "leaky", "slope": 0.2, "scale": 0.5, "skips": ((x, 2.0),)}
+    for bias in (None, jax.numpy.ones(8, "float16")):
+        wanted = ops.conv(x.astype("float32"), w.astype("float32"), bias, **then)
+        got = jax.jit(lambda x, w, b: kernels.convolve(x, w, b, way=way, **then))(x, w, bias)
+        np.testing.assert_allclose(got, wanted, atol=5e-3)
+
+
+def test_auto_chooses_from_what_can_be():
+    kernels = pytest.importorskip("kernels")
+    assert kernels.ways(1, "float16") == ("triton", "winograd", "ring")
+    assert "winograd" not in kernels.ways(1, "bfloat16")
+    assert kernels.ways(4, "float16") == ("triton",)

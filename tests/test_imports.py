@@ -19,7 +19,7 @@ LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer a
     {"impl"},
     {"ops", "motion", "resample", "clip", "video", "journal", "pipeline", "progress"}
     | {"settings", "folders"},
-    {"layers"},
+    {"layers", "fused"},
     {"models", "losses", "metrics"},
     {"weights", "compress", "checkpoint", "degradation", "plan", "preview", "sequence"},
     {"engine", "comparison"},

@@ -122,14 +122,14 @@ class RRDBNet(nn.Module):
             return self.impl
         if not available():
             return "xla"
-        from kernels.choice import faster
+        from kernels.choice import fastest
         from kernels.dense import rrdb
 
         leaves, tree = jax.tree.flatten(jax.tree.map(lambda p: p.astype(x.dtype), params))
         block = RRDB(self.growth, parent=None)
         plain = lambda x, *leaves: block.apply({"params": tree.unflatten(leaves)}, x)
         ours = lambda x, *leaves: rrdb(x, _weights(tree.unflatten(leaves), x.dtype), beta=BETA)
-        return "triton" if faster("rrdb", ours, plain, (x, *leaves)) else "xla"
+        return fastest("rrdb", {"triton": ours}, plain, (x, *leaves))
 
 
 def _weights(params: Mapping, dtype) -> tuple:
