@@ -23,8 +23,7 @@ from experiments import DATA, baseline_tables, tell_library
 from experiments.baseline_tables import TRUTH
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.table import as_json
-from jaxvsr.data.crops import read_video
-from jaxvsr.degradation import spoil_and_tell
+from jaxvsr.degradation import read_video, spoil_and_tell
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, JaxvsrError
 from jaxvsr.metrics.table import METRICS

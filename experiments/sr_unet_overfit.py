@@ -29,8 +29,8 @@ from experiments.sr_unet_tables import quoted
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
-from jaxvsr.data.crops import read_video
 from jaxvsr.data.sources import Video
+from jaxvsr.degradation import read_video
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.layers import fold

@@ -14,9 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxvsr.data import synthetic
 from jaxvsr.data.synthetic import cut_at
-from jaxvsr.degradation import Recipe, quantise, shrink, subsampled
-from jaxvsr.video.colour import to_rgb
-from jaxvsr.video.reader import VideoReader
+from jaxvsr.degradation import Recipe, read_video, shrink, subsampled
 
 WORDS = "the quick brown fox jumps over 1234567890 LAZY dogs & CREDITS, Scene 5: night (2026)"
 
@@ -127,13 +125,6 @@ def windows(path: Path, frames: int, side: int, lines: int, rng, start=0) -> Ite
         if len(run) == frames:
             yield np.stack(run)
             run = []
-
-
-def read_video(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video as uint8 RGB, upright, by its colour tags as enhancing reads them."""
-    with VideoReader(path) as reader:
-        for frame in reader:
-            yield quantise(to_rgb(frame.planes, reader.info.colour))
 
 
 def scene(frames: int, side: int, rng) -> np.ndarray:

@@ -20,13 +20,10 @@ import av
 import numpy as np
 
 from jaxvsr.degradation import record
-from jaxvsr.degradation.coding import decode, spoil_to_packets
-from jaxvsr.degradation.downscale import quantise
+from jaxvsr.degradation.coding import decode, read_video, spoil_to_packets
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError
-from jaxvsr.video.colour import to_rgb
 from jaxvsr.video.encode import REPEATABLE
-from jaxvsr.video.reader import VideoReader
 
 SUFFIX = ".spoiled"
 FORMAT = 1  # of the entries; another one is another key
@@ -115,10 +112,8 @@ def key_of(source: str, recipe: Recipe) -> str:
 
 def read_frames(path, first: int = 0, count: int | None = None) -> np.ndarray:
     """Frames of a video as uint8 RGB [T, H, W, 3]. Raises InputError if there are none."""
-    with VideoReader(path) as reader:
-        last = None if count is None else first + count
-        chosen = islice(reader, first, last)
-        frames = [quantise(to_rgb(frame.planes, reader.info.colour)) for frame in chosen]
+    last = None if count is None else first + count
+    frames = list(islice(read_video(path), first, last))
     if not frames:
         raise InputError(f"{path}: no frame {first}; it is shorter than that")
     return np.stack(frames)
