@@ -166,30 +166,9 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
     return Material(tuple(known), tuple(unseen), tuple(told))
 
 
-class Frames:
-    """Batches of single frames out of a stream of clips of one frame each."""
-
-    def __init__(self, stream: pipeline.Stream):
-        self.batches = iter(stream.dataset)
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        return {name: clips[:, 0] for name, clips in next(self.batches).items()}
-
-    def __iter__(self):
-        return self
-
-    def get_state(self):
-        """See `jaxvsr.checkpoint.position`."""
-        return self.batches.get_state()
-
-    def set_state(self, state) -> None:
-        """See `jaxvsr.checkpoint.seek`."""
-        self.batches.set_state(state)
-
-
-def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> Frames:
+def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:
     """The batches of a use. Raises what `pipeline.stream` does, before work starts."""
-    return Frames(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
+    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
 
 
 def held_out(clips, use: str, feed: pipeline.Feed, folder: Path | None, count: int) -> dict:

@@ -70,7 +70,7 @@ class Overfit:
     """The network to tune: a name, or weights of an SR-UNet x2. Viewers need not have it."""
     steps: int = 2000
     loss: Literal["fidelity", "perceptual"] = "fidelity"
-    """L1 + (1 - SSIM), or LPIPS (squeeze) + (1 - SSIM). Ours; the paper tunes by Eq. 4."""
+    """L1 + 0.1 (1 - SSIM), or LPIPS (squeeze) + (1 - SSIM). Ours; the paper tunes by Eq. 4."""
     rate: float = 1e-4
     """Adam's. Falls to zero along a cosine (ours)."""
     batch: int = 16

@@ -8,8 +8,8 @@ import media
 import numpy as np
 import pytest
 
+from experiments import report, sr_unet_data, sr_unet_tables
 from experiments import sr_unet as experiment
-from experiments import sr_unet_data, sr_unet_tables
 from jaxvsr import losses, weights
 from jaxvsr.data import made_up
 from jaxvsr.errors import InputError, UsageError, WeightsError
@@ -212,6 +212,21 @@ def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
     assert rate["full size", 18] > rate["bicubic", 18] > rate["bicubic", 30]
     config.run()
     assert (tmp_path / "out" / "cells.jsonl").read_text() == cells
+
+
+def test_a_run_ends_with_its_row_of_the_table(asked, scores, films, monkeypatch, capsys):
+    ant = replace(sr_unet_tables.Table(), clips=(str(films / "ant.mp4"),), frames=2, skip=1)
+    small = lambda runs, **how: replace(ant, runs=runs, metrics=("ssim",), **how)
+    monkeypatch.setattr(sr_unet_tables, "Table", small)
+    experiment.conclude(asked.run)
+    assert "| sr_unet | 0.7190 \\| " in capsys.readouterr().out
+
+
+def test_without_clips_it_says_how_to_make_the_table(asked, scores, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(report, "DATA", tmp_path)
+    experiment.conclude(asked.run)
+    told = capsys.readouterr().err
+    assert "no such clip" in told and f"sr_unet table {asked.run} --clips" in told
 
 
 def test_rows_that_cannot_be_are_told(tmp_path):

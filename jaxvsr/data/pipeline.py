@@ -87,6 +87,27 @@ class Stream:
     skipped: tuple[str, ...] = ()
 
 
+class Singles:
+    """Batches of single frames [N, h, w, 3] out of a stream of clips of one frame each."""
+
+    def __init__(self, stream: Stream):
+        self.batches = iter(stream.dataset)
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return {name: clips[:, 0] for name, clips in next(self.batches).items()}
+
+    def __iter__(self):
+        return self
+
+    def get_state(self):
+        """See `jaxvsr.checkpoint.position`."""
+        return self.batches.get_state()
+
+    def set_state(self, state) -> None:
+        """See `jaxvsr.checkpoint.seek`."""
+        self.batches.set_state(state)
+
+
 def stream(
     clips: Sequence[Clip] | Found | None,
     recipe: Recipe | Callable[[np.random.Generator], Recipe],
