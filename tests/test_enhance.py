@@ -11,7 +11,7 @@ import toys
 from PIL import Image
 
 import jaxvsr
-from jaxvsr import weights
+from jaxvsr import network, weights
 from jaxvsr.__main__ import main
 from jaxvsr.enhance import enhance_path
 from jaxvsr.film import enhance_film
@@ -296,12 +296,16 @@ def test_batches_and_tiles_change_nothing(more, tmp_path):
 
 def test_models_are_listed_with_their_facts(capsys):
     assert main(["models", "--json"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    told = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in told["networks"]}
     assert rows.keys() == jaxvsr.MODELS.keys()
     assert rows["esrgan"]["parameters"] == 16_697_987 and rows["srvgg"]["parameters"] == 621_424
     assert main(["models"]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert len(table) == 1 + len(rows) and "flops" in table[0] and "paper" in table[0]
+    table, _, names = capsys.readouterr().out.strip().split("\n\n")
+    heads, *lines = table.splitlines()
+    assert len(lines) == len(rows) and "flops" in heads and "paper" in heads
+    listed = [line.split()[0] for line in names.splitlines()[1:]]
+    assert listed == list(told["packaged"]) and network.DEFAULT in listed
 
 
 def test_preview_never_replaces_its_input(tmp_path, capsys):

@@ -32,7 +32,8 @@ def net():
 @pytest.mark.parametrize("name", weights.PACKAGED)
 def test_it_is_small_and_has_a_card(name):
     assert (FOLDER / f"{name}.safetensors").stat().st_size < 3e6
-    card = (FOLDER / f"{name.removesuffix('_fidelity')}.md").read_text()
+    described = name.removesuffix("_fidelity").removesuffix("_perceptual")
+    card = (FOLDER / f"{described}.md").read_text()
     trained = weights.load(name, folded=False)
     assert f"{sum(p.size for p in jax.tree.leaves(trained.params)):,} " in card
     words = (name, "python -m experiments.sr_unet", "CC BY-SA 4.0", "VMAF", "Limits")

@@ -10,7 +10,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxvsr.models import MODELS
 
 WEIGHTS = {
-    "sr_unet": "packaged (light x2); published .pth (x2, x1.5)",
+    "sr_unet": "packaged; published .pth (x2, x1.5)",
     "esrgan": "published .pth or .safetensors, all three layouts",
     "srvgg": "published .pth or .safetensors, ncnn .param/.bin",
     "srresnet": "published .pth with PReLU, batch norm or not",

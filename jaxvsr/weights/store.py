@@ -11,8 +11,14 @@ from pathlib import Path
 
 from jaxvsr.errors import WeightsError
 
-NAMES = ("sr_unet_light_x2", "sr_unet_x2", "sr_unet_x2_fidelity")
-PACKAGED = {name: f"{name}.safetensors" for name in NAMES}  # name: file in weights_data
+PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; what it is for
+    "sr_unet_light_x2": "small and fast, nearest to the truth; the default",
+    "sr_unet_light_x2_perceptual": "small and fast, sharper",
+    "sr_unet_x2": "sharper, with texture that may be invented",
+    "sr_unet_x2_fidelity": "nearest to the truth",
+    "sr_unet_x2_collapse": "after CRF 33 to 42: blocks away, texture invented",
+    "sr_unet_x2_collapse_fidelity": "after CRF 33 to 42: blocks away, smooth",
+}
 BLOCK = 1 << 18
 TIMEOUT = 10  # s without a byte
 REMEDY = "go online, or download it elsewhere and give its path"
@@ -30,7 +36,7 @@ def locate(source: str) -> Path:
             return path
         names = ", ".join(PACKAGED)
         raise WeightsError(f"{source}: no such weights; give a file, a URL, or one of: {names}")
-    packaged = Path(str(resources.files("jaxvsr") / "weights_data" / PACKAGED[source]))
+    packaged = Path(str(resources.files("jaxvsr") / "weights_data" / f"{source}.safetensors"))
     if not packaged.is_file():
         raise WeightsError(f"{source}: its file {packaged.name} is not installed; reinstall jaxvsr")
     return packaged
