@@ -28,7 +28,7 @@ import tyro
 from experiments import sr_unet_data, tell_library
 from jaxvsr import losses, metrics, train, weights
 from jaxvsr.data.pipeline import Feed
-from jaxvsr.errors import InputError, UsageError, WeightsError
+from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import fold
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.critics import SRGANCritic
@@ -84,13 +84,16 @@ def falling(plan: tuple[train.Phase, ...], peak: float) -> tuple[train.Phase, ..
     return tuple(replace(phase, tx=adam(phase)) for phase in plan)
 
 
-def phases(loss: str, steps: int, share: float = WARM) -> tuple[train.Phase, ...]:
+def phases(
+    loss: str, steps: int, share: float = WARM, ssim: float = FIDELITY["ssim"]
+) -> tuple[train.Phase, ...]:
     """The fidelity phase, and behind it Eq. 4 unless `loss` is "fidelity"."""
+    fidelity = FIDELITY | {"ssim": ssim}
     if loss == "fidelity":
-        return (train.Phase("fidelity", steps, FIDELITY),)
+        return (train.Phase("fidelity", steps, fidelity),)
     first = math.ceil(share * steps)
     full = train.Phase("eq4", max(steps - first, 1), PERCEPTUAL, critics=("critic",))
-    return (train.Phase("fidelity", first, FIDELITY), full) if first else (full,)
+    return (train.Phase("fidelity", first, fidelity), full) if first else (full,)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ class Config:
     network: str | None = None
     """sr_unet, sr_unet_light, unet, srresnet_8 or espcn_6; by default what the use calls for."""
     loss: Literal["perceptual", "fidelity"] = "perceptual"
-    """Eq. 4 after a fidelity phase (ours), or L1 + 0.1 (1 - SSIM) alone."""
+    """Eq. 4 after a fidelity phase (ours), or that alone: L1 + ssim * (1 - SSIM)."""
+    ssim: float = FIDELITY["ssim"]
+    """Weight of SSIM in the fidelity phase. More looks firmer, less is nearer to the truth."""
     lpips: Literal["squeeze", "vgg"] = "squeeze"
     """Trunk of the LPIPS term. The paper's is vgg. Results are reported with alex."""
     scale: float = 1.0
@@ -236,7 +241,8 @@ def game_of(config: Config, judge: dict) -> train.Game:
 
 def fit(config: Config, judge: dict, params: dict, batches, unseen: dict) -> dict[str, float]:
     """Plays all phases, and writes the averaged weights at each validation."""
-    plan = phases(config.loss, max(round(config.scale * STEPS), 1), 0 if config.start else WARM)
+    steps, share = max(round(config.scale * STEPS), 1), 0 if config.start else WARM
+    plan = phases(config.loss, steps, share, config.ssim)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
     score = validator(config, unseen) if unseen else None
 
@@ -364,7 +370,7 @@ def say(*lines: str) -> None:
 def command(args: list[str]) -> object:
     """What the command line asks for."""
     from experiments.sr_unet_overfit import Overfit
-    from experiments.sr_unet_tables import Table
+    from experiments.sr_unet_tables import Table, conclude
 
     others = {"table": Table, "overfit": Overfit}
     if args and args[0] in others:
@@ -377,17 +383,6 @@ def command(args: list[str]) -> object:
     if config.use == "paper" and not config.smoke and jax.process_index() == 0:
         conclude(checked(config).run)
     return scores
-
-
-def conclude(run: Path) -> None:
-    """Table 2, paper | ours, with this run's row; without the clips for it, how to make it."""
-    from experiments.sr_unet_tables import Table
-
-    try:
-        Table((str(run),), crfs=(), output=run / "table").run()
-    except InputError as error:
-        say(f"no table: {error}")
-        say(f"on clips of your own: python -m experiments.sr_unet table {run} --clips FILE...")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,16 @@ class Table:
         path = write(self, nets, cells)
         print(path.read_text())
         return path
+
+
+def conclude(run: Path) -> None:
+    """The end of a run: its row of Table 2, paper | ours; without the clips, how to make it."""
+    try:
+        Table((str(run),), crfs=(), output=run / "table").run()
+    except InputError as error:
+        print(f"no table: {error}", file=sys.stderr)
+        how = f"python -m experiments.sr_unet table {run} --clips FILE..."
+        print(f"on clips of your own: {how}", file=sys.stderr)
 
 
 def sources(runs: tuple[str, ...]) -> dict[str, str]:

@@ -81,6 +81,7 @@ def test_phases_are_the_papers():
     assert full.weights == {"lpips": 1, "ssim": 1, "adversarial": 1e-3} and full.critics
     assert not fidelity.critics
     assert [p.name for p in experiment.phases("perceptual", 10, 0)] == ["eq4"]
+    assert experiment.phases("fidelity", 10, ssim=1)[0].weights == {"l1": 1, "ssim": 1}
 
 
 def test_table_2_compares_networks_of_about_equal_cost():
@@ -218,13 +219,13 @@ def test_a_run_ends_with_its_row_of_the_table(asked, scores, films, monkeypatch,
     ant = replace(sr_unet_tables.Table(), clips=(str(films / "ant.mp4"),), frames=2, skip=1)
     small = lambda runs, **how: replace(ant, runs=runs, metrics=("ssim",), **how)
     monkeypatch.setattr(sr_unet_tables, "Table", small)
-    experiment.conclude(asked.run)
+    sr_unet_tables.conclude(asked.run)
     assert "| sr_unet | 0.7190 \\| " in capsys.readouterr().out
 
 
 def test_without_clips_it_says_how_to_make_the_table(asked, scores, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(report, "DATA", tmp_path)
-    experiment.conclude(asked.run)
+    sr_unet_tables.conclude(asked.run)
     told = capsys.readouterr().err
     assert "no such clip" in told and f"sr_unet table {asked.run} --clips" in told
 

@@ -16,8 +16,8 @@ PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; w
     "sr_unet_light_x2_perceptual": "small and fast, sharper",
     "sr_unet_x2": "sharper, with texture that may be invented",
     "sr_unet_x2_fidelity": "nearest to the truth",
-    "sr_unet_x2_collapse": "after CRF 33 to 42: blocks away, texture invented",
-    "sr_unet_x2_collapse_fidelity": "after CRF 33 to 42: blocks away, smooth",
+    "sr_unet_x2_collapse": "after CRF 33 to 42: takes blocks and ringing away",
+    "sr_unet_x2_collapse_fidelity": "the same, nearer to the truth and softer",
 }
 BLOCK = 1 << 18
 TIMEOUT = 10  # s without a byte
