@@ -110,8 +110,10 @@ def test_killed_process_resumes(sent, source, tmp_path):
     """kill -9 (or Ctrl-C) in the middle, through the command line; then the same command."""
     output = tmp_path / "out.mkv"
     code = (
-        "import sys, jaxvsr.film as f, jaxvsr.plan as p; p.SEGMENT = 16\n"
+        "import signal, sys, jaxvsr.film as f, jaxvsr.plan as p; p.SEGMENT = 16\n"
         "from jaxvsr.__main__ import main\n"
+        # A shell starts what runs in its background deaf to Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "if sys.argv[1] == 'slow':\n"
         "    import time; real = f.encode.SegmentWriter.write\n"
         "    f.encode.SegmentWriter.write = lambda s, p: (time.sleep(0.05), real(s, p))\n"
