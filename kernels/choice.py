@@ -22,14 +22,19 @@ def fastest(name: str, ways: Mapping[str, Callable], plain: Callable, arrays: Se
 
     `plain` is XLA's; `arrays` need only shapes and dtypes; `name` says what else all depend on.
     "xla" without a GPU. A kernel that refuses, does not compile, or differs from `plain` is out.
+    Where measuring itself fails, for want of memory say, it is "xla" too, and nothing is kept.
     """
     if launch.INTERPRETED or launch.TARGET:
         return "xla"
     key = f"{store.device()} | chosen {name} | {store.shapes(arrays)}"
     known = store.load().get(key)
     if known is None or not ways.keys() <= known["ms"].keys() | known["refused"].keys():
-        with jax.ensure_compile_time_eval():
-            known = measured(ways, plain, arrays)
+        try:
+            with jax.ensure_compile_time_eval():
+                known = measured(ways, plain, arrays)
+        except Exception:
+            # Measuring holds inputs and results of its own; the program alone may yet fit.
+            return "xla"
         store.save(key, known)
     times = {way: ms for way, ms in known["ms"].items() if way in ways}
     best = min(times, key=times.get, default="xla")
@@ -39,19 +44,21 @@ def fastest(name: str, ways: Mapping[str, Callable], plain: Callable, arrays: Se
 def measured(ways: Mapping[str, Callable], plain: Callable, arrays: Sequence) -> dict:
     """{"ms": {"xla": ..., and each way that runs}, "refused": {each other way: why}}."""
     inputs = [_random(i, array) for i, array in enumerate(arrays)]
-    slow = jax.jit(plain)
-    wanted, refused = slow(*inputs), {}
+    runs, refused = {"xla": jax.jit(plain)}, {}
+    wanted = runs["xla"](*inputs)
     for way, ours in ways.items():
+        run = jax.jit(ours)
         try:
-            gap = _gap(jax.jit(ours)(*inputs), wanted)
+            gap = _gap(run(*inputs), wanted)
         except Exception as error:
             # A kernel that fails in any way must not fail the program: XLA's always works.
             refused[way] = str(error).partition("\n")[0][:200]
-        else:
-            # A result that is not a number is apart too.
-            refused |= {} if gap <= APART else {way: f"results differ by {gap:.2g}"}
-    runs = {"xla": slow} | {way: jax.jit(ours) for way, ours in ways.items() if way not in refused}
-    return {"ms": _times(runs, inputs) if runs.keys() - {"xla"} else {}, "refused": refused}
+            continue
+        if gap <= APART:
+            runs[way] = run
+        else:  # a result that is not a number is apart too
+            refused[way] = f"results differ by {gap:.2g}"
+    return {"ms": _times(runs, inputs) if len(runs) > 1 else {}, "refused": refused}
 
 
 def _times(runs: Mapping[str, Callable], inputs: list) -> dict[str, float]:

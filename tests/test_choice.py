@@ -79,6 +79,19 @@ def test_nothing_is_timed_where_no_kernel_runs(device):
     assert not device
 
 
-def test_without_a_gpu_it_is_xla():
-    if launch.INTERPRETED:
+@pytest.mark.parametrize("at", ["inputs", "timing"])
+def test_measuring_that_fails_leaves_the_program_to_xla(device, monkeypatch, at):
+    def full(*_, **__):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    where = {"inputs": (choice, "_random"), "timing": (timing, "milliseconds")}[at]
+    with monkeypatch.context() as broken:
+        broken.setattr(*where, full)
         assert chosen("clever") == "xla"
+    assert chosen("clever") == "clever"  # by a later program that finds the memory
+
+
+def test_without_a_gpu_it_is_xla():
+    if not launch.INTERPRETED:
+        pytest.skip("there is a GPU")
+    assert chosen("clever") == "xla"
