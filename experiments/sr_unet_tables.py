@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,12 +81,13 @@ class Table:
 
 def conclude(run: Path) -> None:
     """The end of a run: its row of Table 2, paper | ours; without the clips, how to make it."""
+    from experiments.sr_unet import say
+
     try:
         Table((str(run),), crfs=(), output=run / "table").run()
     except InputError as error:
-        print(f"no table: {error}", file=sys.stderr)
         how = f"python -m experiments.sr_unet table {run} --clips FILE..."
-        print(f"on clips of your own: {how}", file=sys.stderr)
+        say(f"no table: {error}", f"on clips of your own: {how}")
 
 
 def sources(runs: tuple[str, ...]) -> dict[str, str]:

@@ -31,21 +31,22 @@ def head(
     Bytes are read once and never become frames in floating point. `activation` and `slope` are as
     in `ops.conv`, `impl` as in `jaxvsr.impl`; kernels exist for odd k.
     """
-    number, bent = _split(slope)
+    number, steep = ops.split_slope(slope)
     then = {"gain": gain, "shift": shift, "activation": activation}
-    steep = lambda bent: number if bent is None else bent
 
-    def plain(frames, kernel, bias, bent):
+    def plain(frames, kernel, bias, steep):
         x = (frames.astype("float32") * gain + shift).astype(kernel.dtype)
-        return ops.conv(x, kernel, bias, activation=activation, slope=steep(bent))
+        bent = ops.joined_slope(number, steep)
+        return ops.conv(x, kernel, bias, activation=activation, slope=bent)
 
     def fast():
         from kernels.head import head as by_kernel
 
-        return lambda frames, w, b, bent: by_kernel(frames, w, b, slope=steep(bent), **then)
+        run = partial(by_kernel, **then)
+        return lambda frames, w, b, steep: run(frames, w, b, slope=ops.joined_slope(number, steep))
 
     impl = impl if kernel.shape[0] % 2 else "xla"
-    return either(impl, f"head {then} {number}", plain, fast, frames, kernel, bias, bent)
+    return either(impl, f"head {then} {number}", plain, fast, frames, kernel, bias, steep)
 
 
 def separable(
@@ -69,7 +70,7 @@ def separable(
     factor * array over `skips` (array, factor). `middle` and `activation`, with their slopes, are
     as in `ops.conv`, `impl` as in `jaxvsr.impl`. As a kernel the middle never reaches memory.
     """
-    numbers, bends = zip(*map(_split, (middle_slope, slope)), strict=True)
+    numbers, bends = zip(*map(ops.split_slope, (middle_slope, slope)), strict=True)
     how = {"middle": middle, "activation": activation, "scale": scale}
     how |= {"factors": tuple(factor for _, factor in skips), "slopes": numbers}
 
@@ -84,14 +85,9 @@ def separable(
     return either(impl, f"separable {how}", plain, fast, *arrays, *added)
 
 
-def _split(slope) -> tuple:
-    """(a slope that is a number, one that is an array): None is what it is not."""
-    return (None, slope) if hasattr(slope, "shape") else (slope, None)
-
-
 def _both(way, how: dict, x, dw, db, pw, pb, *rest):
     """`way` with its keywords put together again."""
-    first, last = (n if b is None else b for n, b in zip(how["slopes"], rest[:2], strict=True))
+    first, last = map(ops.joined_slope, how["slopes"], rest[:2])
     skips = tuple(zip(rest[2:], how["factors"], strict=True))
     same = {name: how[name] for name in ("middle", "activation", "scale")}
     return way(x, dw, db, pw, pb, middle_slope=first, slope=last, skips=skips, **same)

@@ -214,7 +214,7 @@ def conv(
     so there a depthwise kernel becomes shifted products and a grouped one separate convolutions.
     """
     arrays, factors = [array for array, _ in skips], tuple(factor for _, factor in skips)
-    steep, number = (slope, None) if hasattr(slope, "shape") else (None, slope)
+    number, steep = split_slope(slope)
     then = _Then(groups, activation, number, scale, factors)
     impl = impl if kernel.shape[:2] == (3, 3) else "xla"
     fast = lambda: _by_kernel(then, impl, x.dtype.name)
@@ -237,7 +237,7 @@ class _Then:
 def _by_xla(then: _Then, x, kernel, bias, slope, *arrays):
     y = _conv(x, kernel, then.groups)
     y = y if bias is None else y + bias
-    y = activate(y, then.activation, then.slope if slope is None else slope)
+    y = activate(y, then.activation, joined_slope(then.slope, slope))
     y = y if then.scale == 1 else y * then.scale
     return sum((_scaled(*skip) for skip in zip(arrays, then.factors, strict=True)), start=y)
 
@@ -249,9 +249,9 @@ def _by_kernel(then: _Then, impl: str, dtype: str) -> dict:
     how = {"groups": then.groups, "activation": then.activation, "scale": then.scale}
 
     def run(way, x, kernel, bias, slope, *arrays):
-        bent = then.slope if slope is None else slope
         skips = tuple(zip(arrays, then.factors, strict=True))
-        return convolve(x, kernel, bias, way=way, slope=bent, skips=skips, **how)
+        steep = joined_slope(then.slope, slope)
+        return convolve(x, kernel, bias, way=way, slope=steep, skips=skips, **how)
 
     known = ways(then.groups, dtype) if impl == "auto" else (impl,)
     return {way: partial(run, way) for way in known}
@@ -262,22 +262,21 @@ def conv_shuffle(x, kernel, bias, r: int, *, activation="none", slope=None, impl
 
     [N, H, W, C] to [N, H * r, W * r, O / r**2]. One pass over the output as a kernel.
     """
-    bent = slope if hasattr(slope, "shape") else None
+    number, steep = split_slope(slope)
 
-    def plain(x, kernel, bias, bent):
+    def plain(x, kernel, bias, steep):
         y = pixel_shuffle(conv(x, kernel, bias), r)
-        return activate(y, activation, slope if bent is None else bent)
+        return activate(y, activation, joined_slope(number, steep))
 
     def fast():
         from kernels.upsampler import upsampler
 
-        then = {"activation": activation}
-        steep = lambda bent: slope if bent is None else bent
-        return lambda x, w, b, bent: upsampler(x, w, b, r=r, slope=steep(bent), **then)
+        run = partial(upsampler, r=r, activation=activation)
+        return lambda x, w, b, steep: run(x, w, b, slope=joined_slope(number, steep))
 
     impl = impl if kernel.shape[:2] == (3, 3) else "xla"
     name = f"conv_shuffle r={r} {activation}"
-    return either(impl, name, plain, fast, x, kernel, bias, bent)
+    return either(impl, name, plain, fast, x, kernel, bias, steep)
 
 
 def tail(
@@ -315,6 +314,19 @@ def tail(
     impl = impl if kernel.shape[0] % 2 and bias is not None else "xla"
     name = f"tail r={r} {enlarge} {gain} {shift} clip={clip}"
     return either(impl, name, plain, fast, x, kernel, bias, base)
+
+
+def split_slope(slope) -> tuple:
+    """(`slope` if it is a number, `slope` if it is an array), the other one None.
+
+    Arrays are arguments of a program that is timed or differentiated, numbers are part of it.
+    """
+    return (None, slope) if hasattr(slope, "shape") else (slope, None)
+
+
+def joined_slope(number, array):
+    """What `split_slope` took apart."""
+    return number if array is None else array
 
 
 def activate(x, activation: str, slope=None):
