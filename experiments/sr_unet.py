@@ -25,8 +25,8 @@ import numpy as np
 import optax
 import tyro
 
-from experiments import sr_unet_data, tell_library
-from jaxvsr import losses, metrics, train, weights
+from experiments import sr_unet_data, tell_library, validation
+from jaxvsr import losses, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import fold
@@ -72,9 +72,13 @@ def terms(net: str, params: dict) -> dict[str, Callable]:
     }
 
 
-CRITICS = {
-    "critic": lambda r: losses.logistic_critic(r.judge("critic", r.hr), r.judge("critic", r.fake))
-}
+def told_apart(r: train.Round) -> tuple:
+    """(the critic's loss, how far it is ahead)."""
+    scores = r.judge("critic", r.hr), r.judge("critic", r.fake)
+    return losses.logistic_critic(*scores), losses.critic_lead(*scores)
+
+
+CRITICS = {"critic": told_apart}
 
 
 def falling(plan: tuple[train.Phase, ...], peak: float) -> tuple[train.Phase, ...]:
@@ -85,14 +89,18 @@ def falling(plan: tuple[train.Phase, ...], peak: float) -> tuple[train.Phase, ..
 
 
 def phases(
-    loss: str, steps: int, share: float = WARM, ssim: float = FIDELITY["ssim"]
+    loss: str,
+    steps: int,
+    share: float = WARM,
+    ssim: float = FIDELITY["ssim"],
+    lead: float | None = None,
 ) -> tuple[train.Phase, ...]:
     """The fidelity phase, and behind it Eq. 4 unless `loss` is "fidelity"."""
     fidelity = FIDELITY | {"ssim": ssim}
     if loss == "fidelity":
         return (train.Phase("fidelity", steps, fidelity),)
     first = math.ceil(share * steps)
-    full = train.Phase("eq4", max(steps - first, 1), PERCEPTUAL, critics=("critic",))
+    full = train.Phase("eq4", max(steps - first, 1), PERCEPTUAL, ("critic",), lead=lead)
     return (train.Phase("fidelity", first, fidelity), full) if first else (full,)
 
 
@@ -112,6 +120,8 @@ class Config:
     """Eq. 4 after a fidelity phase (ours), or that alone: L1 + ssim * (1 - SSIM)."""
     ssim: float = FIDELITY["ssim"]
     """Weight of SSIM in the fidelity phase. More looks firmer, less is nearer to the truth."""
+    lead: float | None = None
+    """The critic learns only while it is less far ahead than this; TecoGAN's is 0.4. Ours."""
     lpips: Literal["squeeze", "vgg"] = "squeeze"
     """Trunk of the LPIPS term. The paper's is vgg. Results are reported with alex."""
     scale: float = 1.0
@@ -174,9 +184,9 @@ def main(config: Config) -> dict[str, float]:
     say(*found.told)
     feed = feed_of(config)
     batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
-    unseen = {}
+    unseen = ()
     if found.unseen:
-        unseen = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep, 128)
+        unseen = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
     return fit(config, judge, params, batches, unseen)
 
 
@@ -239,12 +249,13 @@ def game_of(config: Config, judge: dict) -> train.Game:
     return train.Game(players, named, optax.adam(config.rate), CRITICS, dtype=dtype)
 
 
-def fit(config: Config, judge: dict, params: dict, batches, unseen: dict) -> dict[str, float]:
+def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> dict[str, float]:
     """Plays all phases, and writes the averaged weights at each validation."""
     steps, share = max(round(config.scale * STEPS), 1), 0 if config.start else WARM
-    plan = phases(config.loss, steps, share, config.ssim)
+    plan = phases(config.loss, steps, share, config.ssim, config.lead)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
-    score = validator(config, unseen) if unseen else None
+    judge_of = judges.lpips_params("alex") if config.loss == "perceptual" and unseen else None
+    score = validation.over(unseen, playable(config.net), judge_of) if unseen else None
 
     def validated(average):
         package(config, average)
@@ -285,33 +296,6 @@ def package(config: Config, average) -> Path:
         average = jax.tree.map(np.asarray, average)
         weights.save(path, average, weights.metadata_of(net) | facts)
     return path
-
-
-def validator(config: Config, unseen: dict, size: int = 32) -> Callable:
-    """The scores of averaged parameters over held-out crops: PSNR, SSIM, LPIPS with alex."""
-    forward, judge = jax.jit(playable(config.net)), None
-    if config.loss == "perceptual":
-        judge = judges.lpips_params("alex")
-
-    def scores(params, lr, hr) -> dict:
-        fake = jnp.clip(forward(params, lr), 0, 1)
-        found = {"psnr": metrics.psnr(fake, hr), "ssim": metrics.ssim(fake, hr)}
-        if judge is not None:
-            found["lpips"] = metrics.lpips(fake, hr, judge)
-        return found | {"fake": fake}
-
-    def validate(params) -> dict:
-        parts = []
-        for at in range(0, len(unseen["lr"]), size):
-            pair = (np.float32(unseen[k][at : at + size]) / 255 for k in ("lr", "hr"))
-            parts.append(jax.device_get(scores(params, *pair)))
-        fakes = [part.pop("fake") for part in parts]
-        means = {k: float(np.concatenate([p[k] for p in parts]).mean()) for k in parts[0]}
-        real = np.float32(unseen["hr"][:4]) / 255
-        rows = [np.concatenate(row[:4], axis=1) for row in (real, fakes[0])]
-        return means | {"real_above_made": np.concatenate(rows)}
-
-    return validate
 
 
 def playable(net: nn.Module) -> Callable:

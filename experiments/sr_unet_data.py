@@ -1,15 +1,17 @@
 """What SR-UNet's runs see: a recipe for each use, clips to train on, and others to validate on."""
 
 import re
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from experiments import DATA
-from jaxvsr.data import made_up, pipeline, sources
+from jaxvsr.data import made_up, pipeline, shots, sources
+from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import JaxvsrError
@@ -37,6 +39,8 @@ LINES = {  # ours: reduced to so many lines, which hides what their own coding l
     "park_trees_traffic_1080p": 540,
     "street_london_1376x1840": 918,
 }
+TAKES = {"cid22": 2}  # ours: of a still of 512x512; the others are larger and have four
+CLIPS, FRAMES = 8, 12  # that validate a run
 UNUSED = ("driving_540p", "mountain_hdr_1080p")  # a test clip's camera; HDR
 
 
@@ -135,17 +139,38 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
 
 
 def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
-    """(its videos, reduced as LINES says, and its stills under a moving camera; what was left)."""
+    """(its videos, reduced as LINES says, and its stills under a moving camera; what was left).
+
+    Each still is resampled once, as a turning camera does, and elsewhere as sharp as it was taken.
+    """
     videos = sources.find(root / "video")
-    clips = []
-    for clip in videos.clips:
-        stem = Path(clip.name).stem
-        if stem not in UNUSED:
-            clips.append(Reduced(clip, LINES[stem]) if stem in LINES else clip)
-    folders = (p for p in sorted(root.iterdir()) if p.is_dir() and p.name != "video")
-    stills = [made_up.moving_stills(folder, seed) for folder in folders]
-    clips += [clip for one in stills for clip in one.clips]
-    return clips, (*videos.skipped, *(line for one in stills for line in one.skipped))
+    clips = [part for clip in videos.clips for part in _reduced(clip)]
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name != "video"]
+    soft = [made_up.moving_stills(folder, seed) for folder in folders]
+    clips += [clip for one in soft for clip in one.clips]
+    for folder in folders:
+        takes = TAKES.get(folder.name, 4)
+        sharp = made_up.moving_stills(folder, seed, size=(256, 256), whole=True, takes=takes)
+        clips += [_perhaps_grainy(clip) for clip in sharp.clips]
+    return clips, (*videos.skipped, *(line for one in soft for line in one.skipped))
+
+
+def _reduced(clip: sources.Clip) -> list:
+    """The clip with the lines of LINES and with three quarters of them."""
+    stem = Path(clip.name).stem
+    if stem in UNUSED:
+        return []
+    if stem not in LINES:
+        return [clip]
+    return [Reduced(clip, lines) for lines in (LINES[stem], LINES[stem] * 3 // 4)]
+
+
+def _perhaps_grainy(clip: sources.Clip) -> sources.Clip:
+    """One clip in three with grain: a film or a sensor has some, a still that was reduced none."""
+    rng = np.random.default_rng(zlib.crc32(clip.name.encode()))
+    if rng.random() > 1 / 3:
+        return clip
+    return made_up.Grainy(clip, round(rng.uniform(1, 6), 1), round(rng.uniform(0, 0.8), 1))
 
 
 def sequence_of(clip: sources.Clip) -> str:
@@ -171,10 +196,18 @@ def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipe
     return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
 
 
-def held_out(clips, use: str, feed: pipeline.Feed, folder: Path | None, count: int) -> dict:
-    """`count` crops of clips that are not trained on: {"lr": [N, h, w, 3], "hr": ...}, uint8."""
-    alone = replace(feed, batch=count, hosts=1, host=0, seed=feed.seed + 1, mix=8)
+def held_out(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> tuple[Pair, ...]:
+    """CLIPS clips that are not trained on, whole frames before and after: what validates a run.
+
+    They are spread over all that are held out; of a long one the first FRAMES frames.
+    Raises InputError, UsageError or SpaceError before work starts.
+    """
+    first = {shot.clip.name: shot for shot in reversed(shots.shots(clips, 1, FRAMES))}
+    chosen = tuple(first.values())[:: max(1, -(-len(first) // CLIPS))]
+    pairs = shots.Pairs(chosen, shots.Spoiling(RECIPES[use], feed.seed), folder, keep=CLIPS)
     try:
-        return next(frames_of(clips, use, alone, folder))
+        pairs.check_room()
+        pairs, _ = shots.prepare(pairs)
     except JaxvsrError as error:
         raise type(error)(f"the held-out clips: {error}") from error
+    return tuple(pairs[i] for i in range(len(pairs)))

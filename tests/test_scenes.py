@@ -133,6 +133,35 @@ def test_stills_become_clips(tmp_path):
     assert len(found.skipped) == 1 and "torn.png" in found.skipped[0]
 
 
+def test_a_panned_still_is_not_resampled(tmp_path):
+    still = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    Image.fromarray(still).save(tmp_path / "noise.png")
+    clips = made_up.moving_stills(tmp_path, 1, 5, (24, 32), whole=True, takes=3).clips
+    corners = set()
+    for clip in clips:
+        views = clip.scene().layers[0].views
+        for frame, view in zip(clip.read(0, 5), views, strict=True):
+            x, y = view[:, 2].astype(int)
+            np.testing.assert_array_equal(frame, still[y : y + 24, x : x + 32])
+        corners.add(tuple(views[0, :, 2]))
+    assert len(corners) == len({clip.name for clip in clips}) == 3
+
+
+def test_grain_is_as_strong_and_wide_as_asked_and_new_in_each_frame(tmp_path):
+    Image.fromarray(np.full((96, 96, 3), 128, np.uint8)).save(tmp_path / "grey.png")
+    (still,) = made_up.moving_stills(tmp_path, 1, 3, (64, 64), whole=True).clips
+    for width, alike in ((0.0, 0.0), (0.8, 0.6)):
+        clip = made_up.Grainy(still, 4.0, width)
+        grain = clip.read(0, 3).astype(float) - 128
+        assert grain.std() == pytest.approx(4, rel=0.03) and abs(grain.mean()) < 0.2
+        luma = grain.mean(-1)
+        beside = np.corrcoef(luma[:, :, 1:].ravel(), luma[:, :, :-1].ravel())[0, 1]
+        assert beside == pytest.approx(alike, abs=0.1)
+        assert abs(np.corrcoef(luma[0].ravel(), luma[1].ravel())[0, 1]) < 0.1
+        assert np.corrcoef(grain[..., 0].ravel(), grain[..., 2].ravel())[0, 1] > 0.8
+        np.testing.assert_array_equal(clip.read(2, 1)[0] - 128.0, grain[2])
+
+
 def test_a_folder_without_stills_is_refused(tmp_path):
     with pytest.raises(InputError, match="no picture"):
         made_up.moving_stills(tmp_path)

@@ -81,6 +81,7 @@ def test_phases_are_the_papers():
     assert full.weights == {"lpips": 1, "ssim": 1, "adversarial": 1e-3} and full.critics
     assert not fidelity.critics
     assert [p.name for p in experiment.phases("perceptual", 10, 0)] == ["eq4"]
+    assert full.lead is None and experiment.phases("perceptual", 10, lead=0.4)[1].lead == 0.4
     assert experiment.phases("fidelity", 10, ssim=1)[0].weights == {"l1": 1, "ssim": 1}
 
 
@@ -127,6 +128,15 @@ def test_a_reduced_clip_is_smaller_and_keeps_its_file(films):
     small = sr_unet_data.Reduced(clip, 64)
     assert small.size == (64, 96) and small.read(1, 2).shape == (2, 64, 96, 3)
     assert small.path == clip.path and small.name != clip.name
+
+
+def test_runs_are_validated_on_whole_frames_that_are_not_trained_on(films, tmp_path):
+    found = sr_unet_data.material((films,), 0.6, 0)
+    feed = experiment.feed_of(experiment.Config())
+    pairs = sr_unet_data.held_out(found.unseen, "x2", feed, tmp_path)
+    assert len(pairs) == len(found.unseen) > 1
+    assert {pair.hr.shape for pair in pairs} == {(6, 128, 192, 3)}
+    assert {pair.lr.shape for pair in pairs} == {(6, 64, 96, 3)}
 
 
 def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):

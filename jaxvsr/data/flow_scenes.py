@@ -124,10 +124,19 @@ def draw(rng: np.random.Generator, frames: int = 7, height: int = 96, width: int
     return Scene(tuple(layers), height, width)
 
 
-def over_still(rng, still: np.ndarray, frames: int, height: int, width: int) -> Scene:
-    """A random camera path over a still, uint8 [H, W, 3]; what lies outside it is mirrored."""
+def over_still(
+    rng, still: np.ndarray, frames: int, height: int, width: int, *, whole: bool = False
+) -> Scene:
+    """A random camera path over a still, uint8 [H, W, 3]; what lies outside it is mirrored.
+
+    `whole`: it only pans, by whole pixels. Nothing is resampled: frames are as sharp as the still.
+    """
     camera = Camera.random(rng, frames)
-    return Scene((_placed(rng, Image.fromarray(still), camera, height, width, 1.0),), height, width)
+    views = camera.panned() if whole else camera.views(rng, height, width, 1.0)
+    layer = _placed(rng, Image.fromarray(still), views, height, width)
+    if whole:
+        layer.views[..., 2] = np.round(layer.views[..., 2])
+    return Scene((layer,), height, width)
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,11 @@ class Camera:
         rate = rng.normal(0, 0.008) if rng.random() < 0.5 else 0.0
         return cls(shift, turn, (1 + rate) ** time)
 
+    def panned(self) -> np.ndarray:
+        """Views [T, 2, 3] of a camera that neither turns nor zooms and stops at whole pixels."""
+        turned = np.broadcast_to(np.eye(2), (len(self.shift), 2, 2))
+        return np.concatenate([turned, np.round(self.shift)[..., None]], -1)
+
     def views(self, rng, height: int, width: int, depth: float) -> np.ndarray:
         """Views [T, 2, 3] about the origin; near layers (large depth) move more."""
         scale = rng.uniform(0.85, 1.2) * self.zoom**depth
@@ -166,9 +180,8 @@ class Camera:
         return np.concatenate([linear, offset[..., None]], -1)
 
 
-def _placed(rng, drawing: Image.Image, camera, height, width, depth) -> Layer:
+def _placed(rng, drawing: Image.Image, views, height, width) -> Layer:
     """The drawing where every view of the frame lies inside it; mirrored at its edge if need be."""
-    views = camera.views(rng, height, width, depth)
     corners = np.array([(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)], float)
     reach = np.concatenate([_apply(view, corners) for view in views])
     low, span = reach.min(0) - 3, np.ptp(reach, axis=0) + 6
@@ -182,7 +195,7 @@ def _placed(rng, drawing: Image.Image, camera, height, width, depth) -> Layer:
 
 def _surface_layer(rng, camera: Camera, height: int, width: int, depth: float) -> Layer:
     surface = _recoloured(rng, _surface(int(rng.integers(BANK))))
-    return _placed(rng, surface, camera, height, width, depth)
+    return _placed(rng, surface, camera.views(rng, height, width, depth), height, width)
 
 
 def _object_layer(rng, camera: Camera, height: int, width: int, depth: float) -> Layer:

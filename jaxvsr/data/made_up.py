@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from jaxvsr.data import flow_scenes
-from jaxvsr.data.sources import Found, header
+from jaxvsr.data.sources import Clip, Found, header
 from jaxvsr.errors import InputError
 from jaxvsr.video.images import SUFFIXES, read_image
 
@@ -46,29 +47,85 @@ class Procedural:
 
 @dataclass(frozen=True)
 class MovingStill:
-    """A picture under a camera that pans, shakes, turns and zooms."""
+    """A picture under a camera that pans, shakes, turns and zooms.
+
+    Turned and zoomed pictures are resampled, and so a little soft. `whole`: the camera only pans,
+    by whole pixels, and frames are as sharp as the picture. `take` is another path over it.
+    """
 
     path: Path
     seed: int = 0
     frames: int = 12
     size: tuple[int, int] = (192, 192)
+    whole: bool = False
+    take: int = 0
 
     @property
     def name(self) -> str:
         """The picture's name and what the camera's path depends on."""
         height, width = self.size
-        return f"{self.path.stem}_still{LOOK}_{self.seed}_{width}x{height}x{self.frames}"
+        how = f"{'_whole' if self.whole else ''}{f'_take{self.take}' if self.take else ''}"
+        return f"{self.path.stem}_still{LOOK}_{self.seed}_{width}x{height}x{self.frames}{how}"
 
     def scene(self) -> flow_scenes.Scene:
         """The scene, which also knows its optical flow. Raises InputError."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(self.path.name.encode())])
+        number = [self.seed, zlib.crc32(self.path.name.encode())]
+        rng = np.random.default_rng([*number, self.take] if self.take else number)
         still = read_image(self.path)[0]
         still = still if still.dtype == np.uint8 else (still // 257).astype(np.uint8)
-        return flow_scenes.over_still(rng, still, self.frames, *self.size)
+        return flow_scenes.over_still(rng, still, self.frames, *self.size, whole=self.whole)
 
     def read(self, start: int, count: int) -> np.ndarray:
         """See `sources.Clip.read`."""
         return self.scene().clip(start, count)
+
+
+@dataclass(frozen=True)
+class Grainy:
+    """A clip with the grain of a film or a sensor: part of the truth, which coding takes away.
+
+    Gaussian, of `sigma` levels of 255 in luma and a quarter of that in colour, as wide as `width`
+    pixels (a Gaussian's standard deviation; 0: each pixel for itself), new in each frame.
+    """
+
+    clip: Clip
+    sigma: float
+    width: float = 0.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The clip's name and the grain."""
+        return f"{self.clip.name}_grain{self.sigma:g}_{self.width:g}_{self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """The clip's file."""
+        return self.clip.path
+
+    @property
+    def frames(self) -> int:
+        """As many as the clip has."""
+        return self.clip.frames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The clip's."""
+        return self.clip.size
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """See `sources.Clip.read`."""
+        frames = self.clip.read(start, count)
+        return np.stack([self._grained(f, start + t) for t, f in enumerate(frames)])
+
+    def _grained(self, frame: np.ndarray, t: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, zlib.crc32(self.clip.name.encode()), t])
+        height, width = frame.shape[:2]
+        grain = rng.normal(0, 1, (height, width, 1)) + rng.normal(0, 0.25, (height, width, 3))
+        if self.width:
+            grain = gaussian_filter(grain, (self.width, self.width, 0))
+        grain *= self.sigma / grain.std()
+        return np.uint8(np.clip(np.round(frame + grain), 0, 255))
 
 
 def procedural(
@@ -79,18 +136,24 @@ def procedural(
 
 
 def moving_stills(
-    folder, seed: int = 0, frames: int = 12, size: tuple[int, int] = (192, 192)
+    folder,
+    seed: int = 0,
+    frames: int = 12,
+    size: tuple[int, int] = (192, 192),
+    *,
+    whole: bool = False,
+    takes: int = 1,
 ) -> Found:
-    """A clip for each picture below a folder; what is no picture is named in `skipped`.
+    """`takes` clips of each picture below a folder; what is no picture is named in `skipped`.
 
-    Raises InputError if there is none.
+    `whole` is MovingStill's. Raises InputError if there is none.
     """
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
     clips, skipped = [], []
     for path in paths:
         try:
             header(path)
-            clips.append(MovingStill(path, seed, frames, size))
+            clips += [MovingStill(path, seed, frames, size, whole, take) for take in range(takes)]
         except InputError as error:
             skipped.append(str(error))
     if not clips:
