@@ -39,6 +39,7 @@ LINES = {  # ours: reduced to so many lines, which hides what their own coding l
     "park_trees_traffic_1080p": 540,
     "street_london_1376x1840": 918,
 }
+SCENES = 96  # made-up ones beside the shared clips: clean edges and text, as animation has them
 TAKES = {"cid22": 2}  # ours: of a still of 512x512; the others are larger and have four
 CLIPS, FRAMES = 8, 12  # that validate a run
 UNUSED = ("driving_540p", "mountain_hdr_1080p")  # a test clip's camera; HDR
@@ -139,7 +140,7 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
 
 
 def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
-    """(its videos, reduced as LINES says, and its stills under a moving camera; what was left).
+    """(its videos, reduced as LINES says, its stills under a moving camera, scenes; what was left).
 
     Each still is resampled once, as a turning camera does, and elsewhere as sharp as it was taken.
     """
@@ -152,6 +153,7 @@ def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
         takes = TAKES.get(folder.name, 4)
         sharp = made_up.moving_stills(folder, seed, size=(256, 256), whole=True, takes=takes)
         clips += [_perhaps_grainy(clip) for clip in sharp.clips]
+    clips += made_up.procedural(seed, SCENES, size=(256, 256)).clips
     return clips, (*videos.skipped, *(line for one in soft for line in one.skipped))
 
 
