@@ -57,6 +57,7 @@ NETWORKS = {
 }
 TINY = SRUNet(width=4, depths=(1,) * 7, clip=False)
 STEPS = 80 * 1280  # Sect. 3.3
+PATCH = 96
 WARM = 0.1  # ours: share of the steps by pixels alone; the paper starts with every term
 FIDELITY = {"l1": 1.0, "ssim": 0.1}  # ours
 PERCEPTUAL = {"lpips": 1.0, "ssim": 1.0, "adversarial": 1e-3}  # Eq. 4
@@ -68,17 +69,29 @@ def terms(net: str, params: dict) -> dict[str, Callable]:
         "l1": lambda r: losses.l1(r.fake, r.hr),
         "lpips": lambda r: losses.lpips(r.fake, r.hr, params, net=net),
         "ssim": lambda r: losses.ssim(r.fake, r.hr),
-        "adversarial": lambda r: losses.non_saturating_generator(r.judge("critic", r.fake)),
+        "adversarial": lambda r: losses.non_saturating_generator(r.judge("critic", pieces(r.fake))),
     }
 
 
 def told_apart(r: train.Round) -> tuple:
     """(the critic's loss, how far it is ahead)."""
-    scores = r.judge("critic", r.hr), r.judge("critic", r.fake)
+    scores = r.judge("critic", pieces(r.hr)), r.judge("critic", pieces(r.fake))
     return losses.logistic_critic(*scores), losses.critic_lead(*scores)
 
 
 CRITICS = {"critic": told_apart}
+
+
+def pieces(frames: jax.Array) -> jax.Array:
+    """Crops [N, H, W, 3] as the critic sees them: [M, 96, 96, 3] if they are so many times 96.
+
+    Its first dense layer, and with it its cost, grows with the side of a crop: the paper's is 96.
+    """
+    n, height, width, _ = frames.shape
+    if height % PATCH or width % PATCH:
+        return frames
+    cut = frames.reshape(n, height // PATCH, PATCH, width // PATCH, PATCH, 3)
+    return cut.swapaxes(2, 3).reshape(-1, PATCH, PATCH, 3)
 
 
 def falling(plan: tuple[train.Phase, ...], peak: float) -> tuple[train.Phase, ...]:
@@ -131,7 +144,7 @@ class Config:
     decay: Literal["constant", "cosine"] = "constant"
     """Cosine falls to a fiftieth in each phase: ours, for runs far shorter than the paper's."""
     batch: int = 32
-    patch: int = 96
+    patch: int = PATCH
     """Side of a training crop in true pixels. Ours: the paper does not say of which picture."""
     start: str | None = None
     """Weights of the same network to begin with, such as those of a fidelity run."""
@@ -212,7 +225,8 @@ def starting(config: Config) -> dict:
     if loaded and unclipped(loaded.module) != net:
         raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
     players = {"generator": net, "critic": critic_of(net)}
-    shapes = {"generator": (1, side, side, 3), "critic": (2, config.patch, config.patch, 3)}
+    seen = jax.eval_shape(pieces, jnp.zeros((2, config.patch, config.patch, 3)))
+    shapes = {"generator": (1, side, side, 3), "critic": seen.shape}
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     untrained = lambda key: train.untrained(key, players, inputs)
     key = jax.random.key(config.seed)

@@ -74,10 +74,9 @@ RECIPES = {"paper": paper, "x2": web(18, 28), "x2_collapse": web(33, 42), "light
 
 
 @dataclass(frozen=True)
-class Reduced:
+class Reduced(sources.Derived):
     """A clip with fewer lines: another clip of the same file."""
 
-    clip: sources.Clip
     lines: int
 
     def __post_init__(self):
@@ -88,16 +87,6 @@ class Reduced:
     def name(self) -> str:
         """The clip's name and the lines."""
         return f"{self.clip.name} {self.lines}p"
-
-    @property
-    def path(self) -> Path:
-        """The clip's file."""
-        return self.clip.path
-
-    @property
-    def frames(self) -> int:
-        """As many as the clip has."""
-        return self.clip.frames
 
     @property
     def size(self) -> tuple[int, int]:

@@ -85,6 +85,14 @@ def test_phases_are_the_papers():
     assert experiment.phases("fidelity", 10, ssim=1)[0].weights == {"l1": 1, "ssim": 1}
 
 
+def test_the_critic_sees_large_crops_in_pieces():
+    crops = np.random.default_rng(0).uniform(0, 1, (2, 96, 192, 3)).astype(np.float32)
+    cut = experiment.pieces(crops)
+    assert cut.shape == (4, 96, 96, 3)
+    np.testing.assert_array_equal(cut[3], crops[1, :, 96:])
+    assert experiment.pieces(crops[:, :80, :80]).shape == (2, 80, 80, 3)
+
+
 def test_table_2_compares_networks_of_about_equal_cost():
     flops = {name: cost(net)[1] for name, net in experiment.NETWORKS.items()}
     for name in ("unet", "espcn_6"):

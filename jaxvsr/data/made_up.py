@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from jaxvsr.data import flow_scenes
-from jaxvsr.data.sources import Clip, Found, header
+from jaxvsr.data.sources import Derived, Found, header
 from jaxvsr.errors import InputError
 from jaxvsr.video.images import SUFFIXES, read_image
 
@@ -81,14 +81,13 @@ class MovingStill:
 
 
 @dataclass(frozen=True)
-class Grainy:
+class Grainy(Derived):
     """A clip with the grain of a film or a sensor: part of the truth, which coding takes away.
 
     Gaussian, of `sigma` levels of 255 in luma and a quarter of that in colour, as wide as `width`
     pixels (a Gaussian's standard deviation; 0: each pixel for itself), new in each frame.
     """
 
-    clip: Clip
     sigma: float
     width: float = 0.0
     seed: int = 0
@@ -97,21 +96,6 @@ class Grainy:
     def name(self) -> str:
         """The clip's name and the grain."""
         return f"{self.clip.name}_grain{self.sigma:g}_{self.width:g}_{self.seed}"
-
-    @property
-    def path(self) -> Path:
-        """The clip's file."""
-        return self.clip.path
-
-    @property
-    def frames(self) -> int:
-        """As many as the clip has."""
-        return self.clip.frames
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """The clip's."""
-        return self.clip.size
 
     def read(self, start: int, count: int) -> np.ndarray:
         """See `sources.Clip.read`."""

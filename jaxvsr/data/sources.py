@@ -39,6 +39,28 @@ class Clip(Protocol):
 
 
 @dataclass(frozen=True)
+class Derived:
+    """What is made of another clip: of the same file, as long, and as large or what it says."""
+
+    clip: Clip
+
+    @property
+    def path(self) -> Path:
+        """The clip's file."""
+        return self.clip.path
+
+    @property
+    def frames(self) -> int:
+        """As many as the clip has."""
+        return self.clip.frames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The clip's."""
+        return self.clip.size
+
+
+@dataclass(frozen=True)
 class Video:
     """A video file; frames are numbered in the order in which they are shown."""
 
