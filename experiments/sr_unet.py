@@ -26,7 +26,7 @@ import optax
 import tyro
 
 from experiments import sr_unet_data, tell_library, validation
-from jaxvsr import losses, train, weights
+from jaxvsr import checkpoint, losses, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import fold
@@ -147,7 +147,8 @@ class Config:
     patch: int = PATCH
     """Side of a training crop in true pixels. Ours: the paper does not say of which picture."""
     start: str | None = None
-    """Weights of the same network to begin with, such as those of a fidelity run."""
+    """Weights of the same network to begin with, such as those of a fidelity run, or the folder of
+    such a run, whose critic then goes on too."""
     data: tuple[Path, ...] = ()
     """Folders of clips; by default those of JAXVSR_DATA, or made-up scenes."""
     share: float = 0.2
@@ -221,9 +222,7 @@ def feed_of(config: Config) -> Feed:
 def starting(config: Config) -> dict:
     """Parameters of both players. Raises WeightsError where --start is of another network."""
     net, side = config.net, 8 * config.net.multiple
-    loaded = weights.load(config.start, folded=False) if config.start else None
-    if loaded and unclipped(loaded.module) != net:
-        raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
+    begun = begun_with(config) if config.start else {}
     players = {"generator": net, "critic": critic_of(net)}
     seen = jax.eval_shape(pieces, jnp.zeros((2, config.patch, config.patch, 3)))
     shapes = {"generator": (1, side, side, 3), "critic": seen.shape}
@@ -235,7 +234,20 @@ def starting(config: Config) -> dict:
         params["generator"]["conv_last"] = jax.tree.map(
             np.zeros_like, params["generator"]["conv_last"]
         )
-    return params | {"generator": dict(loaded.params)} if loaded else params
+    for name, given in begun.items():
+        if weights.shapes_of(given) != weights.shapes_of(params[name]):
+            raise WeightsError(f"{config.start}: another {name}; start from a run like this one")
+    return params | begun
+
+
+def begun_with(config: Config) -> dict:
+    """The players that --start gives: both of a run, or the generator of a file of weights."""
+    if Path(config.start).is_dir():
+        return checkpoint.players(Path(config.start) / "checkpoints")
+    loaded = weights.load(config.start, folded=False)
+    if unclipped(loaded.module) != config.net:
+        raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
+    return {"generator": dict(loaded.params)}
 
 
 def unclipped(net: nn.Module) -> nn.Module:

@@ -188,6 +188,30 @@ class Checkpoints:
         return lock
 
 
+def players(folder: Path) -> dict[str, Any]:
+    """Where the run whose checkpoints are in `folder` left its players: their parameters by name.
+
+    The generator's are its moving average. Raises InputError if there is nothing to read.
+    """
+    import orbax.checkpoint as ocp
+
+    steps = [path for path in Path(folder).glob("*/state") if path.parent.name.isdigit()]
+    if not steps:
+        raise InputError(f"{folder}: no checkpoint; give the folder of a run, or a file of weights")
+    newest = max(steps, key=lambda path: int(path.parent.name))
+    try:
+        with _quiet(), ocp.PyTreeCheckpointer() as reader:
+            told = reader.metadata(newest.absolute()).item_metadata
+            if told is None:
+                raise ValueError("its list of arrays is gone")
+            here = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), told.tree)
+            state = reader.restore(newest.absolute(), restore_args=here)
+        return state["params"] | {"generator": state["ema"]}
+    except (OSError, ValueError, KeyError) as error:
+        cause = str(error).splitlines()[0]
+        raise InputError(f"{newest.parent}: damaged ({cause}); remove it") from error
+
+
 def position(iterator: Any) -> str:
     """The state of a data iterator as text; `iterator.get_state()` gives bytes or JSON values."""
     state = iterator.get_state()

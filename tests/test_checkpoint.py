@@ -166,6 +166,24 @@ def test_what_is_saved_comes_back(tmp_path):
     again.close()
 
 
+def test_another_run_takes_over_the_players(tmp_path):
+    state = {"params": {"generator": STATE, "critic": STATE}, "ema": {"a": jnp.ones(3)}}
+    kept = Checkpoints(tmp_path, {})
+    for step in (8, 16):
+        kept.save(step, jax.tree.map(lambda x, step=step: x + step, state))
+    kept.close()
+    found = checkpoint.players(tmp_path)
+    assert found.keys() == {"generator", "critic"}
+    np.testing.assert_array_equal(found["generator"]["a"], np.full(3, 17.0))
+    np.testing.assert_array_equal(found["critic"]["b"]["c"], 23)
+    with pytest.raises(InputError, match="no checkpoint; give the folder of a run"):
+        checkpoint.players(tmp_path / "nothing")
+    shutil.rmtree(tmp_path / "16" / "state" / "d", ignore_errors=True)
+    (tmp_path / "16" / "state" / "_METADATA").unlink()
+    with pytest.raises(InputError, match=r"16: damaged \(its list"):
+        checkpoint.players(tmp_path)
+
+
 def test_another_config_is_refused_with_a_line_for_each_difference(tmp_path):
     kept = Checkpoints(tmp_path, {"rate": 1e-3, "crop": 96, "steps": 10, "net": "a"})
     kept.save(1, STATE)

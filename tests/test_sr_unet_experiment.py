@@ -71,6 +71,11 @@ def test_a_run_begins_with_given_weights(asked, scores):
     config = experiment.checked(replace(asked, start=start))
     wanted = weights.load(start, folded=False).params
     jax.tree.map(np.testing.assert_array_equal, experiment.starting(config)["generator"], wanted)
+    both = experiment.starting(replace(config, start=str(asked.run)))
+    jax.tree.map(np.testing.assert_array_equal, both["generator"], wanted)
+    assert both.keys() == {"generator", "critic"}
+    with pytest.raises(WeightsError, match="another critic; start from a run like this"):
+        experiment.starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
     with pytest.raises(WeightsError, match="not a sr_unet"):
         experiment.starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
 
