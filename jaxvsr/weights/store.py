@@ -13,6 +13,7 @@ from jaxvsr.errors import WeightsError
 
 PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; what it is for
     "sr_unet_light_x2": "small and fast, nearest to the truth; the default",
+    "sr_unet_light_x2_fidelity": "small and fast, firmer, after four codecs",
     "sr_unet_light_x2_perceptual": "small and fast, sharper",
     "sr_unet_x2": "sharper, with texture that may be invented",
     "sr_unet_x2_fidelity": "nearest to the truth",
