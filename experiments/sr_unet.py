@@ -198,9 +198,10 @@ def main(config: Config) -> dict[str, float]:
     say(*found.told)
     feed = feed_of(config)
     batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
-    unseen = ()
+    unseen, left = (), ()
     if found.unseen:
-        unseen = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
+        unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
+    say(*(f"left out: {line}" for line in (*batches.skipped, *left)))
     return fit(config, judge, params, batches, unseen)
 
 
@@ -231,9 +232,8 @@ def starting(config: Config) -> dict:
     key = jax.random.key(config.seed)
     params = drawn(untrained, key) if net == TINY else untrained(key)
     if net == TINY:  # it too starts as bicubic
-        params["generator"]["conv_last"] = jax.tree.map(
-            np.zeros_like, params["generator"]["conv_last"]
-        )
+        made = params["generator"]
+        made["conv_last"] = jax.tree.map(np.zeros_like, made["conv_last"])
     for name, given in begun.items():
         if weights.shapes_of(given) != weights.shapes_of(params[name]):
             raise WeightsError(f"{config.start}: another {name}; start from a run like this one")

@@ -187,18 +187,20 @@ def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipe
     return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
 
 
-def held_out(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> tuple[Pair, ...]:
-    """CLIPS clips that are not trained on, whole frames before and after: what validates a run.
+def held_out(
+    clips, use: str, feed: pipeline.Feed, folder: Path | None
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """(clips that are not trained on, whole frames before and after; a line for each that failed).
 
-    They are spread over all that are held out; of a long one the first FRAMES frames.
-    Raises InputError, UsageError or SpaceError before work starts.
+    They validate a run: up to CLIPS, spread over all that are held out, and about the first FRAMES
+    frames of each. Raises InputError, UsageError or SpaceError before work starts.
     """
     first = {shot.clip.name: shot for shot in reversed(shots.shots(clips, 1, FRAMES))}
     chosen = tuple(first.values())[:: max(1, -(-len(first) // CLIPS))]
     pairs = shots.Pairs(chosen, shots.Spoiling(RECIPES[use], feed.seed), folder, keep=CLIPS)
     try:
         pairs.check_room()
-        pairs, _ = shots.prepare(pairs)
+        pairs, failed = shots.prepare(pairs)
     except JaxvsrError as error:
         raise type(error)(f"the held-out clips: {error}") from error
-    return tuple(pairs[i] for i in range(len(pairs)))
+    return tuple(pairs[i] for i in range(len(pairs))), tuple(failed)

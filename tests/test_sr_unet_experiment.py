@@ -1,6 +1,7 @@
 """SR-UNet's run: its recipes, its data, its phases, what it writes, and its tables."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -146,10 +147,23 @@ def test_a_reduced_clip_is_smaller_and_keeps_its_file(films):
 def test_runs_are_validated_on_whole_frames_that_are_not_trained_on(films, tmp_path):
     found = sr_unet_data.material((films,), 0.6, 0)
     feed = experiment.feed_of(experiment.Config())
-    pairs = sr_unet_data.held_out(found.unseen, "x2", feed, tmp_path)
-    assert len(pairs) == len(found.unseen) > 1
+    pairs, failed = sr_unet_data.held_out(found.unseen, "x2", feed, tmp_path)
+    assert not failed and len(pairs) == len(found.unseen) > 1
     assert {pair.hr.shape for pair in pairs} == {(6, 128, 192, 3)}
     assert {pair.lr.shape for pair in pairs} == {(6, 64, 96, 3)}
+
+
+def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "films"
+    shutil.copytree(films, folder)
+    media.film(folder / "small.mp4", media.Picture(frames=6, width=64, height=48))
+    whole = (folder / "cat.mp4").read_bytes()
+    (folder / "cat.mp4").write_bytes(whole[: len(whole) // 3])
+    monkeypatch.setattr(experiment, "fit", lambda *arguments: {})
+    asked = {"data": (folder,), "keep": tmp_path / "kept", "run": tmp_path / "run", "share": 0.01}
+    experiment.main(experiment.Config(loss="fidelity", net=experiment.TINY, **asked))
+    told = capsys.readouterr().err
+    assert "cat.mp4" in told and "left out: small" in told
 
 
 def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):

@@ -88,10 +88,13 @@ class Stream:
 
 
 class Singles:
-    """Batches of single frames [N, h, w, 3] out of a stream of clips of one frame each."""
+    """Batches of single frames [N, h, w, 3] out of a stream of clips of one frame each.
+
+    `skipped` is the stream's.
+    """
 
     def __init__(self, stream: Stream):
-        self.batches = iter(stream.dataset)
+        self.batches, self.skipped = iter(stream.dataset), stream.skipped
 
     def __next__(self) -> dict[str, np.ndarray]:
         return {name: clips[:, 0] for name, clips in next(self.batches).items()}
