@@ -201,7 +201,7 @@ def main(config: Config) -> dict[str, float]:
     unseen, left = (), ()
     if found.unseen:
         unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
-    say(*(f"left out: {line}" for line in (*batches.skipped, *left)))
+    say(*sr_unet_data.left_out((*batches.skipped, *left)))
     return fit(config, judge, params, batches, unseen)
 
 

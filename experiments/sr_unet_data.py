@@ -187,6 +187,12 @@ def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipe
     return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
 
 
+def left_out(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """What to say of clips that nothing is cut from: a line for each, and how many they are."""
+    count = (f"{len(lines)} left out in all",) if lines else ()
+    return (*(f"left out: {line}" for line in lines), *count)
+
+
 def held_out(
     clips, use: str, feed: pipeline.Feed, folder: Path | None
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:

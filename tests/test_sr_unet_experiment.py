@@ -163,7 +163,7 @@ def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch
     asked = {"data": (folder,), "keep": tmp_path / "kept", "run": tmp_path / "run", "share": 0.01}
     experiment.main(experiment.Config(loss="fidelity", net=experiment.TINY, **asked))
     told = capsys.readouterr().err
-    assert "cat.mp4" in told and "left out: small" in told
+    assert "cat.mp4" in told and "left out: small" in told and "left out in all" in told
 
 
 def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):
