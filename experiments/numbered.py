@@ -1,16 +1,18 @@
 """Batches that depend on their number alone, as a run wants them: savable to the exact one."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 
-class Numbered:
+class Numbered(ABC):
     """An endless iterator over `batch(0)`, `batch(1)`, ...; a subclass says what a batch is."""
 
     drawn = 0
 
+    @abstractmethod
     def batch(self, number: int) -> dict[str, np.ndarray]:
         """The batch of a number, whatever was drawn before."""
-        raise NotImplementedError
 
     def __next__(self) -> dict[str, np.ndarray]:
         self.drawn += 1

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 import tyro
 
-from experiments import sr_unet_data, tell_library, validation
+from experiments import say, sr_unet_data, tell_library, validation
 from jaxvsr import checkpoint, losses, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
@@ -369,12 +369,6 @@ def drawn(untrained: Callable, key: jax.Array):
     rng = np.random.default_rng(0)
     scaled = lambda s: rng.normal(0, 1 / math.sqrt(max(math.prod(s.shape[:-1]), 1)), s.shape)
     return jax.tree.map(lambda s: np.float32(scaled(s)), jax.eval_shape(untrained, key))
-
-
-def say(*lines: str) -> None:
-    """To people, on stderr."""
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
 
 
 def command(args: list[str]) -> object:

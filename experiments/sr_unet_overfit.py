@@ -23,8 +23,9 @@ import optax
 import tyro
 
 import jaxvsr
+from experiments import say
 from experiments.numbered import Numbered
-from experiments.sr_unet import FIDELITY, SRUNet, playing, say, terms, unclipped
+from experiments.sr_unet import FIDELITY, SRUNet, playing, terms, unclipped
 from experiments.sr_unet_tables import quoted
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates

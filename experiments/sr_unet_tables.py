@@ -15,7 +15,7 @@ import tyro
 from safetensors import safe_open
 
 import jaxvsr
-from experiments import baseline_tables, report
+from experiments import baseline_tables, report, say
 from jaxvsr import weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
@@ -81,8 +81,6 @@ class Table:
 
 def conclude(run: Path) -> None:
     """The end of a run: its row of Table 2, paper | ours; without the clips, how to make it."""
-    from experiments.sr_unet import say
-
     try:
         Table((str(run),), crfs=(), output=run / "table").run()
     except InputError as error:
