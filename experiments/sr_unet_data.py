@@ -3,14 +3,15 @@
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from experiments import DATA
-from jaxvsr.data import made_up, pipeline, shots, sources
+from jaxvsr.data import catalogue, made_up, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
 from jaxvsr.degradation.presets import recipe
@@ -136,14 +137,13 @@ def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
     videos = sources.find(root / "video")
     clips = [part for clip in videos.clips for part in _reduced(clip)]
     folders = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name != "video"]
-    soft = [made_up.moving_stills(folder, seed) for folder in folders]
-    clips += [clip for one in soft for clip in one.clips]
-    for folder in folders:
-        takes = TAKES.get(folder.name, 4)
-        sharp = made_up.moving_stills(folder, seed, size=(256, 256), whole=True, takes=takes)
-        clips += [_perhaps_grainy(clip) for clip in sharp.clips]
+    stills = {folder: made_up.moving_stills(folder, seed) for folder in folders}
+    clips += [clip for found in stills.values() for clip in found.clips]
+    for folder, found in stills.items():
+        for clip, take in product(found.clips, range(TAKES.get(folder.name, 4))):
+            clips.append(_perhaps_grainy(replace(clip, size=(256, 256), whole=True, take=take)))
     clips += made_up.procedural(seed, SCENES, size=(256, 256)).clips
-    return clips, (*videos.skipped, *(line for one in soft for line in one.skipped))
+    return clips, (*videos.skipped, *(line for found in stills.values() for line in found.skipped))
 
 
 def _reduced(clip: sources.Clip) -> list:
@@ -196,17 +196,20 @@ def left_out(lines: tuple[str, ...]) -> tuple[str, ...]:
 def held_out(
     clips, use: str, feed: pipeline.Feed, folder: Path | None
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """(clips that are not trained on, whole frames before and after; a line for each that failed).
+    """(clips that are not trained on, whole frames before and after; a line for each left out).
 
     They validate a run: up to CLIPS, spread over all that are held out, and about the first FRAMES
-    frames of each. Raises InputError, UsageError or SpaceError before work starts.
+    frames of each. Test sets and small frames are refused as in training, by the same errors.
     """
-    first = {shot.clip.name: shot for shot in reversed(shots.shots(clips, 1, FRAMES))}
+    crop, where = (feed.crop, feed.crop), "the held-out clips"
+    found = sources.usable(sources.Found(tuple(clips)), feed.frames, crop, where)
+    first = {shot.clip.name: shot for shot in reversed(shots.shots(found.clips, 1, FRAMES))}
     chosen = tuple(first.values())[:: max(1, -(-len(first) // CLIPS))]
     pairs = shots.Pairs(chosen, shots.Spoiling(RECIPES[use], feed.seed), folder, keep=CLIPS)
     try:
+        catalogue.refuse_test_sets(found.clips)
         pairs.check_room()
         pairs, failed = shots.prepare(pairs)
     except JaxvsrError as error:
-        raise type(error)(f"the held-out clips: {error}") from error
-    return tuple(pairs[i] for i in range(len(pairs))), tuple(failed)
+        raise type(error)(f"{where}: {error}") from error
+    return tuple(pairs[i] for i in range(len(pairs))), (*found.skipped, *failed)

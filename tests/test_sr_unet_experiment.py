@@ -153,6 +153,19 @@ def test_runs_are_validated_on_whole_frames_that_are_not_trained_on(films, tmp_p
     assert {pair.lr.shape for pair in pairs} == {(6, 64, 96, 3)}
 
 
+def test_clips_to_validate_on_pass_the_checks_of_those_to_train_on(films, tmp_path):
+    feed = experiment.feed_of(experiment.Config())
+    media.film(tmp_path / "small.mp4", media.Picture(frames=6, width=64, height=48))
+    clips = [*sr_unet_data.sources.find(films).clips, *sr_unet_data.sources.find(tmp_path).clips]
+    pairs, left = sr_unet_data.held_out(clips, "x2", feed, tmp_path / "kept")
+    assert len(pairs) == 5 and len(left) == 1 and "small" in left[0]
+    with pytest.raises(InputError, match="the held-out clips: a crop of 96x96 is larger"):
+        sr_unet_data.held_out(clips[-1:], "x2", feed, tmp_path / "kept")
+    vid4 = replace(clips[0], path=tmp_path / "Vid4" / "GT" / "city")
+    with pytest.raises(UsageError, match=r"the held-out clips: .*test set"):
+        sr_unet_data.held_out([vid4], "x2", feed, tmp_path / "kept")
+
+
 def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "films"
     shutil.copytree(films, folder)

@@ -69,8 +69,7 @@ class MovingStill:
 
     def scene(self) -> flow_scenes.Scene:
         """The scene, which also knows its optical flow. Raises InputError."""
-        number = [self.seed, zlib.crc32(self.path.name.encode())]
-        rng = np.random.default_rng([*number, self.take] if self.take else number)
+        rng = np.random.default_rng([self.seed, zlib.crc32(self.path.name.encode()), self.take])
         still = read_image(self.path)[0]
         still = still if still.dtype == np.uint8 else (still // 257).astype(np.uint8)
         return flow_scenes.over_still(rng, still, self.frames, *self.size, whole=self.whole)
@@ -120,24 +119,18 @@ def procedural(
 
 
 def moving_stills(
-    folder,
-    seed: int = 0,
-    frames: int = 12,
-    size: tuple[int, int] = (192, 192),
-    *,
-    whole: bool = False,
-    takes: int = 1,
+    folder, seed: int = 0, frames: int = 12, size: tuple[int, int] = (192, 192)
 ) -> Found:
-    """`takes` clips of each picture below a folder; what is no picture is named in `skipped`.
+    """A clip for each picture below a folder; what is no picture is named in `skipped`.
 
-    `whole` is MovingStill's. Raises InputError if there is none.
+    Raises InputError if there is none.
     """
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
     clips, skipped = [], []
     for path in paths:
         try:
             header(path)
-            clips += [MovingStill(path, seed, frames, size, whole, take) for take in range(takes)]
+            clips.append(MovingStill(path, seed, frames, size))
         except InputError as error:
             skipped.append(str(error))
     if not clips:
