@@ -17,7 +17,7 @@ from jaxvsr.degradation import record
 from jaxvsr.degradation.downscale import COLOURS, quantise, reduced
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import UsageError
-from jaxvsr.video import pixels
+from jaxvsr.video import pixels, priority
 from jaxvsr.video.colour import from_rgb, to_rgb
 from jaxvsr.video.encode import REPEATABLE, check_width
 from jaxvsr.video.reader import VideoReader
@@ -114,6 +114,8 @@ def encode(frames, size: tuple[int, int], recipe: Recipe) -> list[av.Packet]:
     encoder.options = options(recipe)
     packets = []
     try:
+        with priority.ordinary():
+            encoder.open()
         for i, frame in enumerate(frames):
             picture = pixels.frame_of(from_rgb(frame, COLOURS[recipe.matrix]), "yuv420p")
             picture.pts = i

@@ -10,7 +10,7 @@ import av
 
 from jaxvsr.errors import DISK_FULL, OutputError, SpaceError, UsageError
 from jaxvsr.video import hdr as hdr_data
-from jaxvsr.video import pixels
+from jaxvsr.video import pixels, priority
 from jaxvsr.video.colour import SITINGS, Colour
 from jaxvsr.video.streams import VideoInfo, quiet
 
@@ -158,8 +158,11 @@ class SegmentWriter:
         frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
         for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(frame, tag, getattr(self._stream.codec_context, tag))
-        self._count += 1
         with failing(self._path):
+            if not self._count:
+                with priority.ordinary():
+                    self._file.start_encoding()
+            self._count += 1
             self._mux(self._stream.encode(frame))
 
     def close(self) -> None:
