@@ -29,7 +29,7 @@ from experiments import say, sr_unet_data, tell_library, validation
 from jaxvsr import checkpoint, losses, train, weights
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError, WeightsError
-from jaxvsr.layers import fold
+from jaxvsr.layers import trained_folded
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.espcn import RepESPCN
@@ -188,7 +188,7 @@ def checked(config: Config) -> Config:
 def main(config: Config) -> dict[str, float]:
     """Trains, resuming where there is something to resume; returns the last validation's scores."""
     config = checked(config)
-    train.start(config.accelerator)
+    train.start(config.accelerator, config.batch)
     if config.smoke:
         return smoke(config)
     perceptual = config.loss == "perceptual"
@@ -260,17 +260,9 @@ def critic_of(net: nn.Module) -> SRGANCritic:
     return SRGANCritic(width=2, hidden=8) if net == TINY else SRGANCritic(width=32)
 
 
-def playing(net: nn.Module) -> nn.Module | Callable:
-    """The generator as training runs it: SR-UNet folded inside the step, with equal gradients."""
-    if not hasattr(net, "folded"):
-        return net
-    folded = net.clone(folded=True)
-    return lambda params, lr: folded.apply({"params": fold(params)}, lr)
-
-
 def game_of(config: Config, judge: dict) -> train.Game:
     """Both players, all terms, and the optimiser."""
-    players = {"generator": playing(config.net), "critic": critic_of(config.net)}
+    players = {"generator": trained_folded(config.net), "critic": critic_of(config.net)}
     dtype, named = jnp.dtype(config.dtype), terms(config.lpips, judge)
     return train.Game(players, named, optax.adam(config.rate), CRITICS, dtype=dtype)
 
@@ -281,7 +273,7 @@ def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> di
     plan = phases(config.loss, steps, share, config.ssim, config.lead)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
     judge_of = judges.lpips_params("alex") if config.loss == "perceptual" and unseen else None
-    score = validation.over(unseen, playable(config.net), judge_of) if unseen else None
+    score = validation.over(unseen, trained_folded(config.net), judge_of) if unseen else None
 
     def validated(average):
         package(config, average)
@@ -322,16 +314,6 @@ def package(config: Config, average) -> Path:
         average = jax.tree.map(np.asarray, average)
         weights.save(path, average, weights.metadata_of(net) | facts)
     return path
-
-
-def playable(net: nn.Module) -> Callable:
-    """f(params, frames), whatever the network."""
-    player = playing(net)
-    return (
-        player
-        if not isinstance(player, nn.Module)
-        else (lambda params, lr: player.apply({"params": params}, lr))
-    )
 
 
 def smoke(config: Config) -> dict[str, float]:

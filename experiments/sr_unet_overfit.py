@@ -25,7 +25,7 @@ import tyro
 import jaxvsr
 from experiments import say
 from experiments.numbered import Numbered
-from experiments.sr_unet import FIDELITY, SRUNet, playing, terms, unclipped
+from experiments.sr_unet import FIDELITY, SRUNet, terms, unclipped
 from experiments.sr_unet_tables import quoted
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
@@ -34,7 +34,7 @@ from jaxvsr.data.sources import Video
 from jaxvsr.degradation import read_video
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
-from jaxvsr.layers import fold
+from jaxvsr.layers import fold, trained_folded
 from jaxvsr.metrics.table import METRICS
 from jaxvsr.weights import judges
 
@@ -88,7 +88,7 @@ class Overfit:
         """Does it; returns the report's path."""
         if not self.clip.is_file():
             raise InputError(f"{self.clip}: no such video; check the name")
-        train.start(self.accelerator)
+        train.start(self.accelerator, self.batch)
         loaded = checked(self)
         film = Video.open(self.clip, self.clip.name)
         judge = judges.lpips_params("squeeze") if self.loss == "perceptual" else {}
@@ -198,7 +198,7 @@ def tuned(config: Overfit, folder: Path, loaded, judge: dict, pairs: Pairs):
     """The average of the network's parameters over the tuning; goes on with a run found there."""
     net = unclipped(loaded.module)
     tx = optax.adam(train.cosine(config.rate, config.steps))
-    game = train.Game({"generator": playing(net)}, terms("squeeze", judge), tx)
+    game = train.Game({"generator": trained_folded(net)}, terms("squeeze", judge), tx)
     keep = 1 - 1 / (1 + min(config.steps / 20, 999))  # ours: an average over a twentieth
     names = ("crf", "start", "steps", "loss", "rate", "batch", "patch", "seed")
     stat = config.clip.stat()

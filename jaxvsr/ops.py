@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxvsr import convolution
 from jaxvsr.impl import either
 
-THIN = 16  # channels a group below which zeros are cheaper than separate convolutions
 PHASES = 16  # more phases than this are cheaper as one gather a tap
 
 
@@ -90,9 +90,8 @@ def _by_phase(x, axis: int, ratio: Fraction, start, weights):
     """Each of the output's few phases is a sum of shifted, strided slices of the input."""
     step, count = ratio.denominator, x.shape[axis] // ratio.denominator
     taps = weights.shape[1]
-    before, after = max(0, -start.min()), max(0, int((start + taps).max()) - step)
-    padding = [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]
-    padded = jnp.pad(x, padding, mode="edge")
+    before, after = max(0, -int(start.min())), max(0, int((start + taps).max()) - step)
+    padded = _edged(x, axis, before, after)
 
     def tap(first: int):
         first += before
@@ -105,6 +104,15 @@ def _by_phase(x, axis: int, ratio: Fraction, start, weights):
         phases.append(sum(_scaled(tap(first + k), row[k]) for k in used))
     shape = [*x.shape[:axis], count * ratio.numerator, *x.shape[axis + 1 :]]
     return jnp.stack(phases, axis + 1).reshape(shape)
+
+
+def _edged(x, axis: int, before: int, after: int):
+    """`x` with its first and last slice along one axis repeated.
+
+    `jnp.pad(mode="edge")` goes over all axes, which moves split batches between devices.
+    """
+    first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
+    return jnp.concatenate([first] * before + [x] + [last] * after, axis)
 
 
 def _scaled(x, weight: float):
@@ -210,8 +218,7 @@ def conv(
     (`slope` one a channel). `impl` is as in `jaxvsr.impl`; kernels exist for 3x3, and other sizes
     run on XLA whatever is asked.
 
-    XLA on a CPU runs `feature_group_count` many times slower than the same sums written out,
-    so there a depthwise kernel becomes shifted products and a grouped one separate convolutions.
+    On a CPU it is written as XLA runs it best there: see `jaxvsr.convolution`.
     """
     arrays, factors = [array for array, _ in skips], tuple(factor for _, factor in skips)
     number, steep = split_slope(slope)
@@ -235,7 +242,7 @@ class _Then:
 
 
 def _by_xla(then: _Then, x, kernel, bias, slope, *arrays):
-    y = _conv(x, kernel, then.groups)
+    y = convolution.conv(x, kernel, then.groups)
     y = y if bias is None else y + bias
     y = activate(y, then.activation, joined_slope(then.slope, slope))
     y = y if then.scale == 1 else y * then.scale
@@ -339,44 +346,3 @@ def activate(x, activation: str, slope=None):
         slope = slope.astype(x.dtype) if hasattr(slope, "astype") else slope
         return jnp.where(x >= 0, x, x * slope)
     raise ValueError(f"activation {activation!r}: choose one of none, relu, leaky, prelu")
-
-
-def _conv(x, kernel, groups: int):
-    if groups > 1 and _platform() == "cpu":
-        return _depthwise(x, kernel) if kernel.shape[2] == 1 else _grouped(x, kernel, groups)
-    return dense(x, kernel, groups)
-
-
-def dense(x, kernel, groups: int = 1):
-    """The definition of `conv`, as XLA's own convolution on every device."""
-    layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups
-    )
-
-
-def _grouped(x, kernel, groups: int):
-    """Separate convolutions; of thin groups, whose set-up would cost more, one dense one."""
-    if kernel.shape[2] < THIN:
-        diagonal = jnp.eye(groups, dtype=kernel.dtype)[:, None, :, None]
-        height, width, into, _ = kernel.shape
-        blocks = kernel.reshape(height, width, 1, into, groups, -1) * diagonal
-        return dense(x, blocks.reshape(height, width, groups * into, -1))
-    parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
-    return jnp.concatenate([dense(part, k) for part, k in parts], -1)
-
-
-def _depthwise(x, kernel):
-    height, width, _, out = kernel.shape
-    _, h, w, c = x.shape
-    top, left = (height - 1) // 2, (width - 1) // 2
-    x = jnp.repeat(x, out // c, -1)
-    padding = ((0, 0), (top, height - 1 - top), (left, width - 1 - left), (0, 0))
-    padded = jnp.pad(x, padding)
-    at = [(i, j) for i in range(height) for j in range(width)]
-    return sum(padded[:, i : i + h, j : j + w] * kernel[i, j, 0] for i, j in at)
-
-
-def _platform() -> str:
-    device = jax.config.jax_default_device
-    return getattr(device, "platform", device) or jax.default_backend()

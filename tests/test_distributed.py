@@ -11,7 +11,7 @@ import little_run
 import numpy as np
 import pytest
 
-from jaxvsr import train
+from jaxvsr import cores, train
 from jaxvsr.errors import UsageError
 from jaxvsr.train import devices
 
@@ -124,3 +124,24 @@ def test_a_cluster_is_known_by_its_variables(env, others):
 def test_a_tpu_pod_is_known_by_its_variables():
     assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a,b"})
     assert not devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a"})
+
+
+def test_cores_are_devices_that_share_a_batch():
+    assert [devices.sharing(batch, 8) for batch in (1, 6, 7, 12, 32)] == [1, 6, 7, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("batch", "env", "count"),
+    [
+        ("32", {}, devices.sharing(32, cores.usable())),
+        ("1", {}, 1),
+        ("32", {"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ("32", {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+    ],
+)
+def test_a_run_on_a_cpu_uses_its_cores(batch, env, count):
+    told = "from jaxvsr import train; import jax; train.start('cpu', {}); print(jax.device_count())"
+    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | env
+    command = [sys.executable, "-c", told.format(batch)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) == count

@@ -16,7 +16,7 @@ MAY = {  # package: what it may import from this repository
 }
 LAYERS = (  # inside jaxvsr, lowest first: a module imports from its own layer and from below
     {"errors"},
-    {"impl"},
+    {"impl", "convolution", "cores", "allocator"},
     {"ops", "motion", "resample", "clip", "video", "journal", "pipeline", "progress"}
     | {"settings", "folders"},
     {"layers", "fused"},

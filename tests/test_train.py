@@ -10,6 +10,7 @@ from little_run import TERMS, Batches
 
 from experiments import sr_unet_light as experiment
 from jaxvsr import train
+from jaxvsr.layers import trained_folded
 from jaxvsr.models.sr_unet import SRUNet
 
 TINY = SRUNet(width=4, depths=(1,) * 7, clip=False)
@@ -282,7 +283,7 @@ def test_folding_inside_the_step_leaves_value_and_gradient():
     params = jax.tree.map(lambda p: p + 0.05, experiment.untrained(TINY, 0))
     lr = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
     plain = lambda p: jnp.square(TINY.apply({"params": p}, lr)).mean()
-    folded = lambda p: jnp.square(experiment.forward_of(TINY)(p, lr)).mean()
+    folded = lambda p: jnp.square(trained_folded(TINY)(p, lr)).mean()
     (a, ga), (b, gb) = (jax.jit(jax.value_and_grad(f))(params) for f in (plain, folded))
     np.testing.assert_allclose(a, b, rtol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), ga, gb)

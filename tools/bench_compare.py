@@ -19,10 +19,10 @@ import jax
 import numpy as np
 import tyro
 
-from jaxvsr.comparison import allocator
+from jaxvsr import allocator, cores
 from jaxvsr.comparison.pairs import make_plan, paired
 from jaxvsr.comparison.run import compare
-from jaxvsr.comparison.score import make_ready, measure, spread_over_cores
+from jaxvsr.comparison.score import make_ready, measure
 from jaxvsr.comparison.settings import DEFAULT, Settings
 from jaxvsr.comparison.sources import Film
 from jaxvsr.data.synthetic import scene
@@ -50,7 +50,7 @@ class Args:
 def main(args: Args) -> None:
     """Makes the pair and prints the ratios."""
     allocator.keep_memory()  # as the command does
-    spread_over_cores()
+    cores.show(min(cores.usable(), 8))
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, JAX {jax.__version__}")
     with tempfile.TemporaryDirectory() as folder, compiled_once(Path(folder, "xla")):
         pair = write_pair(Path(folder), args)

@@ -20,17 +20,17 @@ EMA = 0.999  # how much of the moving average a step keeps, once it is warm
 def sr_unet(
     params: Mapping, depths: tuple[int, ...], scale: int, *, clip: bool = True
 ) -> Callable[[Pictures], Pictures]:
-    """SR-UNet, folded or not, as the parameters are; see `jaxvsr.models.sr_unet`."""
+    """SR-UNet, folded or not, as the parameters are; see `jaxvsr.models.sr_unet`.
+
+    What is not folded is folded in each call, as our training does.
+    """
     weights = tensors(params)
     levels = (len(depths) + 1) // 2
 
     def stage(x, name, depth):
         for i in range(depth):
             block = weights[f"{name}_{i}"]
-            y = _conv(x, block["conv1"])
-            if "conv_adapter" in block:
-                y = y + _conv(x, block["conv_adapter"]) + x
-            x = F.relu(y)
+            x = F.relu(_conv(x, _folded(block) if "conv_adapter" in block else block["conv1"]))
         return x
 
     def run(frames):
@@ -221,6 +221,15 @@ def leaves(tree: Any) -> Sequence[torch.Tensor]:
     if isinstance(tree, Mapping):
         return [leaf for branch in tree.values() for leaf in leaves(branch)]
     return [tree]
+
+
+def _folded(block):
+    """One 3x3 convolution for a block; see `jaxvsr.layers.fold`."""
+    wide, point = block["conv1"], block["conv_adapter"]
+    out = point["kernel"].shape[0]
+    centre = point["kernel"] + torch.eye(out, device=point["kernel"].device)[..., None, None]
+    kernel = wide["kernel"] + F.pad(centre, (1, 1, 1, 1))
+    return {"kernel": kernel, "bias": wide["bias"] + point["bias"]}
 
 
 def _conv(x, layer):

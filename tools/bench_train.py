@@ -33,14 +33,16 @@ import numpy as np
 import optax
 import tyro
 
-from jaxvsr import losses, train
+from jaxvsr import cores, losses, train
 from jaxvsr.data import made_up, pipeline
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.data.synthetic import scene
 from jaxvsr.degradation import Recipe
+from jaxvsr.layers import trained_folded
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.sr_unet import SRUNet
 from jaxvsr.models.srresnet import SRResNet
+from jaxvsr.train.devices import sharing, show_cores
 from tools import busy
 
 NETWORKS = {"sr_unet": SRUNet(clip=False), "srresnet": SRResNet(scale=2, blocks=8)}
@@ -101,6 +103,7 @@ class Case:
 
 def main(args: Args) -> None:
     """Prints what it measures; writes it to `out`."""
+    show_cores(args.batch)
     facts = surroundings()
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     if find_spec("torch") is None:
@@ -124,7 +127,7 @@ def surroundings() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "device": device(),
-        "cores": str(os.cpu_count()),
+        "cores": str(cores.usable()),
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         **found,
@@ -158,7 +161,7 @@ def measure(case: Case, args: Args) -> list[dict]:
     times = turns(runs, args.rounds, args.steps or (20 if on_gpu else 1))
     size = f"{case.batch} x {case.patch}x{case.patch}, {case.dtype}"
     print(f"\n{case.network}, {case.losses}, {size}, load {load:.1f}")
-    crowded = load > 1 + (os.cpu_count() or 1) and not on_gpu
+    crowded = load > 1 + cores.usable() and not on_gpu
     rows = []
     for way in ways:
         row = asdict(case) | {"way": way, "load": load, "first_s": first[way]}
@@ -196,10 +199,11 @@ class InJAX:
 
     def __init__(self, case: Case, params: dict | None = None):
         game, phase = table(case)
-        self.batch = batch(case)
+        whole, split = train.shardings(used(case.batch))
+        self.batch = train.distribute(batch(case), split)
         self.program = jax.jit(train.make_step(game, phase), donate_argnums=0)
         state = train.init(jax.random.key(0), params or untrained(case), game, phase)
-        self.state = train.replicate(state, train.shardings(jax.devices()[:1])[0])
+        self.state = train.replicate(state, whole)
         self.metrics = {}
 
     def step(self) -> None:
@@ -209,6 +213,12 @@ class InJAX:
     def wait(self) -> None:
         """Returns when all steps are done."""
         jax.block_until_ready(self.state)
+
+
+def used(rows: int) -> list[jax.Device]:
+    """One GPU, or as many CPU devices as `train.fit` would have for so many rows."""
+    gpu = jax.default_backend() == "gpu"
+    return jax.devices()[: 1 if gpu else sharing(rows, jax.device_count())]
 
 
 class InTorch:
@@ -253,7 +263,8 @@ def _generator(net: nn.Module, tree) -> Callable:
 def table(case: Case) -> tuple[train.Game, train.Phase]:
     """The game and its only phase."""
     critics = CRITICS if case.losses == "gan" else {}
-    players = {"generator": case.net} | ({"critic": SRGANCritic(32)} if critics else {})
+    players = {"generator": trained_folded(case.net)}
+    players |= {"critic": SRGANCritic(32)} if critics else {}
     tx = optax.adam(case.rate, eps=case.epsilon)
     dtype = jnp.dtype(case.dtype)
     game = train.Game(players, TERMS, tx, critics, dtype)
@@ -262,7 +273,7 @@ def table(case: Case) -> tuple[train.Game, train.Phase]:
 
 def untrained(case: Case) -> dict:
     """Parameters by player, none of them at a neutral value such as 0."""
-    players = table(case)[0].players
+    players = table(case)[0].players | {"generator": case.net}
     small, large = (jnp.zeros((1, side, side, 3)) for side in (case.patch, 2 * case.patch))
     inputs = {"generator": small, "critic": large}
     params = train.untrained(jax.random.key(0), players, inputs)
@@ -316,7 +327,9 @@ def peak_memory(way: str, case: Case) -> float:
 
 def alone(way: str, case: str) -> None:
     """Runs three steps and prints the peak memory in MiB; for `peak_memory`'s process."""
-    run = WAYS[way](Case(**json.loads(case)))
+    found = Case(**json.loads(case))
+    show_cores(found.batch)
+    run = WAYS[way](found)
     for _ in range(3):
         run.step()
     run.wait()
@@ -340,7 +353,7 @@ def peak_here(way: str) -> float:
 
 def feeding(args: Args, source: str) -> dict:
     """Prints how many images a second the pipeline makes, nothing else running in this process."""
-    feed = Feed(args.batch, frames=1, crop=2 * args.patch, threads=os.cpu_count() or 2)
+    feed = Feed(args.batch, frames=1, crop=2 * args.patch, threads=cores.usable())
     if source == "scenes":
         rate = images_per_second(pipeline.stream(None, RECIPE, feed), 24)
     else:

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
+from jaxvsr import allocator, cores
 from jaxvsr.comparison import (
-    allocator,
     candidates,
     curves,
     page,
@@ -27,7 +27,6 @@ from jaxvsr.comparison import (
 from jaxvsr.comparison.pairs import frames_at
 from jaxvsr.comparison.run import compare, damaged
 from jaxvsr.comparison.saving import save
-from jaxvsr.comparison.score import spread_over_cores
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
@@ -73,7 +72,7 @@ class Compare:
         asked = [candidates.parse(text) for text in self.candidates]
         self._check(asked)
         allocator.keep_memory()
-        spread_over_cores()
+        cores.show(min(cores.usable(), 8))
         truth = open_source(self.reference)
         opened = [replace(c, path=open_source(c.path)) for c in asked]
         with jax.default_device(find_device(self)):

@@ -1,9 +1,7 @@
 """Frames to numbers: one compiled program a candidate for every metric that is arithmetic."""
 
-import os
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvsr import cores
 from jaxvsr.comparison.views import Planes, View
 from jaxvsr.errors import JaxvsrError, UsageError
 from jaxvsr.metrics.fidelity import ms_ssim, ssim
@@ -200,20 +199,13 @@ def devices_for(names: tuple[str, ...], batches: int) -> list[jax.Device | None]
     """Where batches go in turn; [None] for JAX's own choice.
 
     XLA computes these metrics on one core, and one thing at a time on a device. Where there are
-    several CPU devices (`spread_over_cores`) and enough to do, each takes its turn.
+    several CPU devices (`jaxvsr.cores`) and enough to do, each takes its turn.
     """
     chosen = jax.config.jax_default_device or jax.devices()[0]
     if chosen.platform != "cpu" or not set(names) <= SINGLE:
         return [None]
-    count = min(os.cpu_count() or 1, batches // 8)
+    count = min(cores.usable(), batches // 8)
     return list(jax.local_devices(backend="cpu")[:count]) or [None]
-
-
-def spread_over_cores() -> None:
-    """Lets JAX show each core as a device; to be called before it computes anything."""
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with suppress(RuntimeError):  # it has begun
-            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 8))
 
 
 def stacked(frames: list[Planes], length: int) -> Planes:

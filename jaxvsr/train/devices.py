@@ -25,23 +25,28 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxvsr import allocator, cores
 from jaxvsr.errors import UsageError
 
 INSTALL = {"cpu": "", "gpu": "pip install 'jax[cuda13]'", "tpu": "pip install 'jax[tpu]'"}
 EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-def start(accelerator: str) -> None:
+def start(accelerator: str, batch: int | None = None) -> None:
     """Takes "cpu", "gpu" or "tpu", and joins the other processes of the run where there are any.
 
-    Call it before anything else touches JAX. UsageError where there is no such device, or where
-    the other processes cannot be found.
+    Call it before anything else touches JAX. Told how many rows a `batch` has, a process alone on
+    a CPU shows its cores as devices, as many as divide the batch: XLA's convolutions of some
+    dozens of channels keep one core busy, not two. JAX_NUM_CPU_DEVICES=1 leaves one device.
+    UsageError where there is no such device, or where the other processes cannot be found.
     """
     if accelerator not in INSTALL:
         raise UsageError(f"accelerator {accelerator!r}: choose from {', '.join(INSTALL)}")
     jax.config.update("jax_platforms", {"gpu": "cuda"}.get(accelerator, accelerator))
     if not jax.distributed.is_initialized():
         _join(accelerator)
+    if accelerator == "cpu" and batch is not None and not jax.distributed.is_initialized():
+        show_cores(batch)
     try:
         jax.devices()
     except RuntimeError as error:
@@ -49,6 +54,20 @@ def start(accelerator: str) -> None:
         raise UsageError(f"JAX finds no {accelerator.upper()} here; {remedy}") from error
     if jax.default_backend() != accelerator:
         raise UsageError(f"JAX runs on {jax.default_backend()} already; start {accelerator} first")
+
+
+def show_cores(batch: int) -> None:
+    """Cores become devices that share a batch of so many rows, and memory stays with the process.
+
+    To be called before JAX computes anything.
+    """
+    allocator.keep_memory()
+    cores.show(sharing(batch, cores.usable()))
+
+
+def sharing(batch: int, most: int) -> int:
+    """The most devices, up to `most`, that get equally many rows of a batch."""
+    return next(count for count in range(max(most, 1), 0, -1) if batch % count == 0)
 
 
 def _join(accelerator: str) -> None:
