@@ -9,6 +9,7 @@ clips changed.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -18,9 +19,11 @@ import numpy as np
 import tyro
 
 import jaxvsr
+from experiments import tell_library
 from experiments.report import CLIPS, read_clip
 from jaxvsr.degradation import Recipe
 from jaxvsr.errors import UsageError
+from jaxvsr.train import exit_status
 
 SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
 
@@ -87,4 +90,5 @@ def table(rows: list[dict]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    tell_library()
+    sys.exit(exit_status(lambda: main(tyro.cli(Config))))

@@ -23,12 +23,13 @@ from experiments import DATA, baseline_tables, tell_library
 from experiments.baseline_tables import TRUTH
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.table import as_json
+from jaxvsr.data import catalogue
 from jaxvsr.degradation import read_video, spoil_and_tell
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, JaxvsrError
 from jaxvsr.metrics.table import METRICS
 
-CLIPS = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")
+CLIPS = catalogue.REPORTED  # refused as training data
 OWN = ("bicubic", "lanczos", "sr_unet_light_x2")
 PUBLISHED = {  # trained by others, with the shared data
     "SR-UNet, published": DATA / "weights/srunet/srunet_2x_crf23.pth",

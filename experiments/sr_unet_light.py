@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import DATA
+from experiments import DATA, say
 from experiments.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
@@ -87,7 +87,7 @@ def smoke(config: Config) -> dict[str, float]:
     drawn = (crops.scene(3, 64, rng) for _ in range(2))
     pairs = crops.pairs(drawn, rng, degradation.draw, side=16, count=2)
     net = SRUNet(width=4, depths=(1,) * 7, clip=False)
-    game, phase = table(net, train.adam(config.rate, 2, warm=1), 2)
+    game, phase = table(net, config.rate, 2)
     state = train.init(jax.random.key(0), {"generator": untrained(net, config.seed)}, game, phase)
     step = jax.jit(train.make_step(game, phase))
     for i in range(2):
@@ -95,8 +95,9 @@ def smoke(config: Config) -> dict[str, float]:
     return jax.tree.map(float, metrics)
 
 
-def table(net: SRUNet, tx, steps: int) -> tuple[train.Game, train.Phase]:
-    """What is trained, and its one phase."""
+def table(net: SRUNet, rate: float, steps: int) -> tuple[train.Game, train.Phase]:
+    """What is trained, and its one phase; a short one warms up for a tenth of it."""
+    tx = train.adam(rate, steps, warm=min(200, steps // 10))
     game = train.Game({"generator": trained_folded(net)}, TERMS, tx)
     return game, train.Phase("fidelity", steps, {"l1": 1.0})
 
@@ -109,7 +110,7 @@ def untrained(net: SRUNet, seed: int):
 
 def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) -> dict[str, float]:
     """Runs to `config.steps` with a checkpoint every two minutes; writes the averaged weights."""
-    game, phase = table(net, train.adam(config.rate, config.steps), config.steps)
+    game, phase = table(net, config.rate, config.steps)
     named = {"rate": config.rate, "batch": config.batch, "patch": config.patch}
 
     def validated(params):
@@ -187,17 +188,33 @@ def load_crops(config: Config, held_out: bool) -> crops.Pairs:
 
 
 def clips(rng, count: int, held_out: bool) -> Iterator[np.ndarray]:
-    """`count` clips, mixed as MIX says."""
-    sources = [moving_stills(rng, held_out), films(rng, held_out), shapes(rng), made_up(rng)]
-    for i in rng.choice(len(MIX), size=count, p=MIX):
+    """`count` clips, mixed as MIX says; without the shared data, drawn and made-up ones alone."""
+    stills, videos = still_paths(held_out), video_paths(held_out)
+    sources = [moving_stills(rng, stills), films(rng, videos), shapes(rng), made_up(rng)]
+    share = np.array(MIX) * (bool(stills), bool(videos), True, True)
+    missing = [kind for kind, paths in (("stills", stills), ("videos", videos)) if not paths]
+    if missing:
+        say(f"{DATA / 'train'}: no {' and no '.join(missing)}; the other sources take their share")
+    for i in rng.choice(len(MIX), size=count, p=share / share.sum()):
         yield next(sources[i])
 
 
-def moving_stills(rng, held_out: bool) -> Iterator[np.ndarray]:
-    """Stills in random order, for ever; three clips from a large one."""
-    paths = [p for folder in STILLS for p in sorted((DATA / "train" / folder).iterdir())]
+def still_paths(held_out: bool) -> list[Path]:
+    """The stills of the shared data that are, or are not, held out."""
+    paths = [p for folder in STILLS for p in sorted((DATA / "train" / folder).glob("*"))]
     pictures = [p for p in paths if p.suffix in (".jpg", ".png", ".webp")]
-    paths = [p for i, p in enumerate(pictures) if (i % EVERY == 0) == held_out]
+    return [p for i, p in enumerate(pictures) if (i % EVERY == 0) == held_out]
+
+
+def video_paths(held_out: bool) -> dict[Path, int]:
+    """The videos of the shared data, and the lines to which each may be reduced."""
+    names = (HELD_OUT if held_out else VIDEOS).items()
+    found = ((next((DATA / "train/video").glob(f"{name}.*"), None), n) for name, n in names)
+    return {path: lines for path, lines in found if path}
+
+
+def moving_stills(rng, paths: list[Path]) -> Iterator[np.ndarray]:
+    """Stills in random order, for ever; three clips from a large one."""
     while True:
         for i in rng.permutation(len(paths)):
             still = crops.read_still(paths[i], int(rng.choice([900, 1300, 4000])))
@@ -208,11 +225,10 @@ def moving_stills(rng, held_out: bool) -> Iterator[np.ndarray]:
                 yield move(still, FRAMES, SIDE, rng)
 
 
-def films(rng, held_out: bool) -> Iterator[np.ndarray]:
+def films(rng, videos: dict[Path, int]) -> Iterator[np.ndarray]:
     """Every second window of every video, for ever, from another frame each time round."""
     while True:
-        for name, lines in (HELD_OUT if held_out else VIDEOS).items():
-            path = next((DATA / "train/video").glob(name + ".*"))
+        for path, lines in videos.items():
             start = int(rng.integers(FRAMES))
             lines = lines if rng.random() > NATIVE else LINES
             for i, clip in enumerate(crops.windows(path, FRAMES, SIDE, lines, rng, start)):

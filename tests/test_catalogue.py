@@ -167,17 +167,62 @@ def test_test_sequences_are_known_wherever_they_lie(tmp_path):
         "mine/vid4/anything.mp4": (480, 720),
         "Vimeo90K-T/x": (256, 448),
         "some/archpeople": (720, 1272),
+        "films/walk.mp4": (480, 720),
+        "REDS/train_sharp/011.mkv": (720, 1280),
+        "clips/driving_720p.mp4": (720, 1280),
     }
     for path, size in known.items():
         assert catalogue.test_set_of(tmp_path / path, size), path
     harmless = {
         "walk": (1080, 1920),
+        "walk.mp4": (1080, 1920),
+        "calendar.mp4": None,
+        "driving_720p.mp4": (480, 854),
+        "clips/blocks_720p.mp4": (720, 1280),
         "city": (576, 720),
         "000": (720, 1280),
         "my_vid4_notes": (9, 9),
     }
     for path, size in harmless.items():
         assert catalogue.test_set_of(tmp_path / path, size) is None, path
+
+
+def test_a_link_does_not_hide_a_test_sequence(tmp_path):
+    sequence(tmp_path / "Vid4/GT/walk")
+    (tmp_path / "mine").symlink_to(tmp_path / "Vid4/GT/walk")
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "vid4_link").symlink_to(tmp_path / "plain")
+    assert catalogue.test_set_of(tmp_path / "mine") == "Vid4"
+    assert catalogue.test_set_of(tmp_path / "vid4_link") is None
+    with pytest.raises(UsageError, match="test set Vid4"):
+        catalogue.refuse_test_sets(sources.find(tmp_path / "mine").clips)
+
+
+def test_septuplets_without_their_lists_are_refused(tmp_path):
+    for name in ("00001/0001", "00001/0002"):
+        sequence(tmp_path / "sequences" / name, 7, (256, 448), "im{:d}.png")
+    learn, other = sources.find(tmp_path / "sequences").clips
+    with pytest.raises(UsageError, match=r"00001/0001: .*put sep_trainlist.txt and"):
+        catalogue.refuse_test_sets((learn,))
+    (tmp_path / "sep_trainlist.txt").write_text("00001/0001\n")
+    catalogue.refuse_test_sets((learn,))
+    with pytest.raises(UsageError, match=r"00001/0002: .*no list says"):
+        catalogue.refuse_test_sets((other,))
+    (tmp_path / "sep_testlist.txt").write_text("00001/0002\n")
+    with pytest.raises(UsageError, match="test set Vimeo-90K-T"):
+        catalogue.refuse_test_sets((other,))
+    sequence(tmp_path / "a/b/my/00001/0002", 7)  # so small it is another set
+    catalogue.refuse_test_sets(sources.find(tmp_path / "a").clips)
+
+
+def test_the_clips_of_our_own_reports_are_refused(shared):
+    reported = sources.find(shared / "clips").clips
+    names = {clip.path.stem for clip in reported} & set(catalogue.REPORTED)
+    assert names == set(catalogue.REPORTED)
+    for clip in reported:
+        if clip.path.stem in names:
+            with pytest.raises(UsageError, match="of this project, which results are reported on"):
+                catalogue.refuse_test_sets((clip,))
 
 
 def test_a_dataset_is_stored_and_read_back_without_tensorflow(tmp_path, capsys):

@@ -1,6 +1,10 @@
 """The study of baselines: every cell once, a report that says what the cells say."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import media
 import numpy as np
@@ -8,6 +12,8 @@ import pytest
 
 from experiments import baseline_tables, report
 from jaxvsr.errors import InputError
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +88,12 @@ def test_frames_of_clips_stand_one_after_the_other():
 def test_a_clip_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"no such clip.*JAXVSR_DATA"):
         report.read_clip("nothing_720p", 3)
+
+
+@pytest.mark.parametrize("study", ["evaluate_clips bicubic", "report baseline --models bicubic"])
+def test_without_data_a_study_ends_with_one_line(tmp_path, study):
+    command = [sys.executable, "-m", *f"experiments.{study}".split()]
+    env = os.environ | {"JAXVSR_DATA": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == InputError.status
+    assert len(done.stderr.splitlines()) == 1 and "set JAXVSR_DATA" in done.stderr

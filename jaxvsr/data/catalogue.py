@@ -21,6 +21,7 @@ REDS4 = ("000", "011", "015", "020")
 VID4 = {"calendar": (576, 720), "city": (576, 704), "foliage": (480, 720), "walk": (480, 720)}
 UDM10 = ("archpeople", "archwall", "auditorium", "band", "caffe", "camera", "clap", "lake")
 UDM10 += ("photography", "polyflow")
+REPORTED = ("bigbuckbunny_720p", "juggle_720p", "driving_720p", "cactusflower_720p")  # our own
 MFQE_TESTS = {  # name_size_frames, by their classes of the JCT-VC
     *("Traffic_2560x1600_150", "PeopleOnStreet_2560x1600_150", "Kimono_1920x1080_240"),
     *("ParkScene_1920x1080_240", "Cactus_1920x1080_500", "BQTerrace_1920x1080_600"),
@@ -29,6 +30,8 @@ MFQE_TESTS = {  # name_size_frames, by their classes of the JCT-VC
     *("BQSquare_416x240_600", "BlowingBubbles_416x240_500", "BasketballPass_416x240_500"),
     *("FourPeople_1280x720_600", "Johnny_1280x720_600", "KristenAndSara_1280x720_600"),
 }
+
+SEPTUPLET = re.compile(r"/\d{5}/\d{4}$")  # of Vimeo-90K, 448 x 256
 
 Sequences = list[tuple[Path, str]]  # (path, name); the path need not exist
 
@@ -111,14 +114,22 @@ def home_of(name: str, root) -> Path:
 
 
 def refuse_test_sets(training: tuple[Clip, ...]) -> None:
-    """Raises UsageError if one of the clips belongs to a test set, by its path, name and size."""
+    """Raises UsageError if one of the clips belongs to a test set, by its path, name and size.
+
+    So it does where nobody can know: for septuplets of Vimeo-90K without their lists.
+    """
     for clip in training:
-        title = _declared(clip) or test_set_of(getattr(clip, "path", None), clip.size)
+        path = getattr(clip, "path", None)
+        title = _declared(clip) or test_set_of(path, clip.size)
         if title:
-            where = getattr(clip, "path", clip.name)
             raise UsageError(
-                f"{where}: belongs to the test set {title}, which results are reported on; "
-                "train on other data"
+                f"{path or clip.name}: belongs to the test set {title}, which results are reported "
+                "on; train on other data (or rename a film that only has its name and size)"
+            )
+        if path is not None and _unlisted(path, clip.size):
+            raise UsageError(
+                f"{path}: a septuplet of Vimeo-90K, and no list says whether it is for testing; "
+                "put sep_trainlist.txt and sep_testlist.txt beside the folder of sequences"
             )
 
 
@@ -131,24 +142,35 @@ def _declared(clip: Clip) -> str | None:
 
 
 def test_set_of(path: Path | None, size: tuple[int, int] | None = None) -> str | None:
-    """The test set that a sequence belongs to, None if it is of none known."""
-    if path is None:
-        return None
-    path = Path(path).absolute()
+    """The test set that a sequence (or what a link leads to) belongs to, None if of none known."""
+    titles = (_title(place, size) for place in _places(path)) if path is not None else ()
+    return next(filter(None, titles), None)
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """The path as it was given, and where its links lead."""
+    return Path(path).absolute(), Path(path).resolve()
+
+
+def _title(path: Path, size: tuple[int, int] | None) -> str | None:
+    """The test set of one place: by its folders, or by its name and what else tells it apart."""
     for part in path.parts:
         title = TEST_FOLDERS.get(re.sub(r"[^a-z0-9]", "", part.lower()))
         if title:
             return title
-    if path.stem in MFQE_TESTS:
+    name = path.stem  # a sequence may also be one film file
+    if name in MFQE_TESTS:
         return "MFQE 2.0 (the 18 test sequences of the JCT-VC)"
-    if VID4.get(path.name) is not None and VID4[path.name] == size:
+    if size is not None and VID4.get(name) == size:
         return "Vid4"
+    if name in REPORTED and size == (720, 1280):
+        return "of this project"
     sharp = any(part.startswith("train_sharp") for part in path.parts)
-    if sharp and path.name.split("_")[0] in REDS4:  # 000_s001 is a part of 000
+    if sharp and name.split("_")[0] in REDS4:  # 000_s001 is a part of 000
         return "REDS4"
-    if path.name in UDM10[:3] or (path.name == "truth" and path.parent.name in UDM10):
+    if name in UDM10[:3] or (name == "truth" and path.parent.name in UDM10):
         return "UDM10"
-    return "Vimeo-90K-T" if _in_vimeo_tests(path) else None
+    return "Vimeo-90K-T" if _named_in("sep_testlist.txt", path) else None
 
 
 TEST_FOLDERS = {  # folders that hold nothing else: letters and digits of their names
@@ -165,16 +187,28 @@ TEST_FOLDERS = {  # folders that hold nothing else: letters and digits of their 
 }
 
 
-def _in_vimeo_tests(path: Path) -> bool:
-    """Whether a list of test septuplets beside the sequences names this one."""
-    parents = [p / "sep_testlist.txt" for p in list(path.parents)[1:4]]
-    lists = (frozenset(_lines(p)) for p in parents if p.is_file())
-    return any(f"{path.parent.name}/{path.name}" in names for names in lists)
+def _unlisted(path: Path, size: tuple[int, int]) -> bool:
+    """Whether it looks like a septuplet of Vimeo-90K, of which no list says what it is for."""
+    places = _places(path)
+    if size != (256, 448) or not any(SEPTUPLET.search(place.as_posix()) for place in places):
+        return False
+    train = any(_named_in("sep_trainlist.txt", place) for place in places)
+    return not train and all(_named_in("sep_testlist.txt", place) is None for place in places)
+
+
+def _named_in(names: str, path: Path) -> bool | None:
+    """Whether a list of septuplets beside the sequences names this one; None without the list."""
+    parents = [p / names for p in list(path.parents)[1:4]]
+    lists = [_lines(p) for p in parents if p.is_file()]
+    name = f"{path.parent.name}/{path.name}"
+    return any(name in lines for lines in lists) if lists else None
 
 
 @lru_cache(maxsize=8)
-def _lines(path: Path) -> tuple[str, ...]:
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+def _lines(path: Path) -> dict[str, None]:
+    """The lines of a file in their order, quick to look up."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return dict.fromkeys(line for line in lines if line)
 
 
 def _listed(root: Path, names: str) -> Sequences:
