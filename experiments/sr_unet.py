@@ -27,7 +27,7 @@ import tyro
 
 from experiments import say, sr_unet_data, tell_library, validation
 from jaxvsr import checkpoint, losses, train, weights
-from jaxvsr.data.pipeline import Feed
+from jaxvsr.data.pipeline import Feed, check_batch
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import fold
 from jaxvsr.metrics.perceptual import NETS
@@ -61,6 +61,7 @@ PATCH = 96
 WARM = 0.1  # ours: share of the steps by pixels alone; the paper starts with every term
 FIDELITY = {"l1": 1.0, "ssim": 0.1}  # ours
 PERCEPTUAL = {"lpips": 1.0, "ssim": 1.0, "adversarial": 1e-3}  # Eq. 4
+FREE = ("data",)  # what may differ when a run goes on: where its clips lie
 
 
 def terms(net: str, params: dict) -> dict[str, Callable]:
@@ -191,18 +192,23 @@ def main(config: Config) -> dict[str, float]:
     train.start(config.accelerator)
     if config.smoke:
         return smoke(config)
+    check_batch(config.batch, jax.device_count())
     perceptual = config.loss == "perceptual"
     judge = judges.lpips_params(config.lpips) if perceptual else {}
     params = starting(config)
     found = sr_unet_data.material(config.data, config.share, config.seed)
     say(*found.told)
+    judge_of = judges.lpips_params("alex") if perceptual and found.unseen else None
+    told = identity(config)
+    train.check_folder(config.run, told, free=FREE)
     feed = feed_of(config)
     batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
     unseen, left = (), ()
     if found.unseen:
         unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
     say(*sr_unet_data.left_out((*batches.skipped, *left)))
-    return fit(config, judge, params, batches, unseen)
+    score = validation.over(unseen, playable(config.net), judge_of) if unseen else None
+    return fit(config, told, judge, params, batches, score)
 
 
 def feed_of(config: Config) -> Feed:
@@ -275,13 +281,11 @@ def game_of(config: Config, judge: dict) -> train.Game:
     return train.Game(players, named, optax.adam(config.rate), CRITICS, dtype=dtype)
 
 
-def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> dict[str, float]:
+def fit(config: Config, told: dict, judge: dict, params, batches, score) -> dict[str, float]:
     """Plays all phases, and writes the averaged weights at each validation."""
     steps, share = max(round(config.scale * STEPS), 1), 0 if config.start else WARM
     plan = phases(config.loss, steps, share, config.ssim, config.lead)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
-    judge_of = judges.lpips_params("alex") if config.loss == "perceptual" and unseen else None
-    score = validation.over(unseen, playable(config.net), judge_of) if unseen else None
 
     def validated(average):
         package(config, average)
@@ -294,8 +298,8 @@ def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> di
         params,
         batches,
         key=jax.random.key(config.seed),
-        config=identity(config),
-        free=("data",),
+        config=told,
+        free=FREE,
         validate=validated,
         cadence=train.Cadence(validate=config.validate),
     )
@@ -327,11 +331,9 @@ def package(config: Config, average) -> Path:
 def playable(net: nn.Module) -> Callable:
     """f(params, frames), whatever the network."""
     player = playing(net)
-    return (
-        player
-        if not isinstance(player, nn.Module)
-        else (lambda params, lr: player.apply({"params": params}, lr))
-    )
+    if not isinstance(player, nn.Module):
+        return player
+    return lambda params, lr: player.apply({"params": params}, lr)
 
 
 def smoke(config: Config) -> dict[str, float]:

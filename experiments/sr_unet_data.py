@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments import DATA
+from experiments import DATA, counted
 from jaxvsr.data import catalogue, made_up, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
@@ -184,7 +184,8 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
 
 def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:
     """The batches of a use. Raises what `pipeline.stream` does, before work starts."""
-    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
+    show = counted("coding shots to train on")
+    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder, show=show))
 
 
 def left_out(lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -209,7 +210,7 @@ def held_out(
     try:
         catalogue.refuse_test_sets(found.clips)
         pairs.check_room()
-        pairs, failed = shots.prepare(pairs)
+        pairs, failed = shots.prepare(pairs, counted("coding shots to validate on"))
     except JaxvsrError as error:
         raise type(error)(f"{where}: {error}") from error
     return tuple(pairs[i] for i in range(len(pairs))), (*found.skipped, *failed)

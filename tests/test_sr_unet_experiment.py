@@ -12,8 +12,9 @@ import pytest
 from experiments import report, sr_unet_data, sr_unet_tables
 from experiments import sr_unet as experiment
 from jaxvsr import losses, weights
+from jaxvsr.checkpoint import Checkpoints
 from jaxvsr.data import made_up
-from jaxvsr.errors import InputError, UsageError, WeightsError
+from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.models.table import cost
 
 
@@ -61,10 +62,22 @@ def test_a_run_validates_and_packages_what_it_learned(asked, scores):
     assert experiment.unclipped(loaded.module) == experiment.TINY and loaded.module.clip
 
 
-def test_the_same_command_goes_on_and_another_is_refused(asked, scores):
+def test_the_same_command_goes_on(asked, scores):
     assert experiment.main(asked) == scores
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_a_clip_is_coded(asked, scores, tmp_path):
+    asked = replace(asked, keep=tmp_path / "kept")
     with pytest.raises(UsageError, match=r"another run.*\n.*rate"):
         experiment.main(replace(asked, rate=1e-3))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="choose another folder"):
+        experiment.main(replace(asked, run=tmp_path / "file" / "run"))
+    other = Checkpoints(asked.run / "checkpoints", {})
+    with pytest.raises(OutputError, match="another run is writing here"):
+        experiment.main(asked)
+    other.close()
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_run_begins_with_given_weights(asked, scores):
@@ -216,8 +229,8 @@ def test_eq_4_is_the_sum_of_its_terms():
 )
 def test_what_cannot_be_is_told_before_work(asked, tmp_path, change, words):
     with pytest.raises(UsageError, match=words):
-        experiment.main(replace(asked, run=tmp_path / "run", **change))
-    assert not (tmp_path / "run").exists()
+        experiment.main(replace(asked, run=tmp_path / "run", keep=tmp_path / "kept", **change))
+    assert not list(tmp_path.iterdir())
 
 
 def test_data_that_is_not_there_or_a_test_set_is_refused(asked, tmp_path):
@@ -238,6 +251,18 @@ def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp
     monkeypatch.setattr(experiment.judges, "fetch", absent)
     with pytest.raises(WeightsError, match="go online, or put"):
         experiment.main(replace(asked, loss="perceptual", data=(tmp_path / "nothing",)))
+
+
+def test_lpips_that_validates_is_asked_for_before_a_clip_is_coded(asked, monkeypatch, tmp_path):
+    def absent(net):
+        if net == "alex":
+            raise WeightsError("cannot be reached")
+        return {}
+
+    monkeypatch.setattr(experiment.judges, "lpips_params", absent)
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        experiment.main(replace(asked, loss="perceptual", keep=tmp_path / "kept"))
+    assert not (tmp_path / "kept").exists()
 
 
 def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
