@@ -199,7 +199,7 @@ def main(config: Config) -> dict[str, float]:
     found = sr_unet_data.material(config.data, config.share, config.seed)
     say(*found.told)
     judge_of = judges.lpips_params("alex") if perceptual and found.unseen else None
-    told = identity(config)
+    told = identity(config, found)
     train.check_folder(config.run, told, free=FREE)
     feed = feed_of(config)
     batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
@@ -308,12 +308,13 @@ def fit(config: Config, told: dict, judge: dict, params, batches, score) -> dict
     return dict(end.scores)
 
 
-def identity(config: Config) -> dict:
+def identity(config: Config, found: sr_unet_data.Material) -> dict:
     """What must be the same when a run goes on."""
     given = asdict(replace(config, net=None))
     left = ("net", "accelerator", "smoke", "run", "keep", "threads", "validate")
     told = {name: value for name, value in given.items() if name not in left}
-    return told | {"data": [str(path) for path in config.data]}
+    paths = [str(path) for path in config.data]
+    return told | {"data": paths, "clips": sr_unet_data.identity(found)}
 
 
 def package(config: Config, average) -> Path:

@@ -1,5 +1,7 @@
 """What SR-UNet's runs see: a recipe for each use, clips to train on, and others to validate on."""
 
+import hashlib
+import json
 import re
 import zlib
 from collections.abc import Callable
@@ -180,6 +182,21 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
     if not unseen:
         told.append("no sequence is held out: nothing validates this run; give more clips")
     return Material(tuple(known), tuple(unseen), tuple(told))
+
+
+def identity(found: Material) -> str:
+    """Tells clips from others, wherever they lie: their sides, names, lengths and bytes."""
+    sides = {"known": found.known or (), "unseen": found.unseen}
+    facts = [[side, *_facts(clip)] for side, clips in sides.items() for clip in clips]
+    digest = hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
+    count = "made-up scenes" if found.known is None else f"{len(found.known)} clips"
+    return f"{count}, {len(found.unseen)} held out, {digest}"
+
+
+def _facts(clip: sources.Clip) -> tuple:
+    path = getattr(clip, "path", None)
+    files = getattr(clip, "paths", () if path is None else (path,))
+    return clip.name, clip.frames, *clip.size, sum(f.stat().st_size for f in files if f.is_file())
 
 
 def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:

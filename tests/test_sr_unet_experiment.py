@@ -66,6 +66,30 @@ def test_the_same_command_goes_on(asked, scores):
     assert experiment.main(asked) == scores
 
 
+def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
+    moved = shutil.copytree(films, tmp_path / "moved")
+    assert experiment.main(replace(asked, data=(moved,))) == scores
+    media.film(moved / "dog.mp4", media.Picture(frames=5, width=192, height=128))
+    with pytest.raises(UsageError, match=r"another run.*\n  clips: \".* clips, .* held out, "):
+        experiment.main(replace(asked, data=(moved,), keep=tmp_path / "kept"))
+    assert not (tmp_path / "kept").exists()
+
+
+def test_clips_are_told_apart_by_side_name_length_and_bytes(films, tmp_path):
+    folder, told = tmp_path / "films", set()
+    shutil.copytree(films, folder)
+    tell = lambda share=0.4: sr_unet_data.identity(sr_unet_data.material((folder,), share, 0))
+    told |= {sr_unet_data.identity(sr_unet_data.material((films,), 0.4, 0)), tell()}
+    assert len(told) == 1
+    told.add(tell(0.6))
+    (folder / "ant.mp4").rename(folder / "asp.mp4")
+    told.add(tell())
+    with open(folder / "bee.mp4", "ab") as file:
+        file.write(b"\0" * 8)
+    told.add(tell())
+    assert len(told) == 4
+
+
 def test_a_folder_that_cannot_be_used_is_told_before_a_clip_is_coded(asked, scores, tmp_path):
     asked = replace(asked, keep=tmp_path / "kept")
     with pytest.raises(UsageError, match=r"another run.*\n.*rate"):
