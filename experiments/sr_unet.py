@@ -30,10 +30,8 @@ from jaxvsr import checkpoint, losses, train, weights
 from jaxvsr.data.pipeline import Feed, check_batch
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import fold
-from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.espcn import RepESPCN
-from jaxvsr.models.features import Trunk
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet
 from jaxvsr.models.srresnet import SRResNet
 from jaxvsr.train import rates
@@ -172,14 +170,16 @@ def checked(config: Config) -> Config:
     """The config with what hangs on other fields filled in. Raises UsageError."""
     if config.use not in sr_unet_data.RECIPES:
         raise UsageError(f"no use {config.use!r}; choose from {', '.join(sr_unet_data.RECIPES)}")
-    usual = "sr_unet_light" if config.use == "light_x2" else "sr_unet"
-    name = config.network or usual
+    name = config.network or ("sr_unet_light" if config.use == "light_x2" else "sr_unet")
     if name == "bicubic":
         raise UsageError("bicubic learns nothing; it is a row of: experiments.sr_unet table RUN...")
     if name not in NETWORKS:
         raise UsageError(f"no network {name!r}; choose from {', '.join(NETWORKS)}")
     if config.scale <= 0 or not 0 < config.share < 1:
         raise UsageError("scale must be above 0, and share between 0 and 1")
+    for given, least in {"batch": 1, "threads": 1, "validate": 1, "seed": 0}.items():
+        if getattr(config, given) < least:
+            raise UsageError(f"{given} {getattr(config, given)}: give {least} or more")
     if config.patch < 32 or config.patch % 16:
         raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
     run = config.run or Path("runs/sr_unet") / f"{config.use}-{name}-{config.loss}"
@@ -191,6 +191,8 @@ def main(config: Config) -> dict[str, float]:
     config = checked(config)
     train.start(config.accelerator)
     if config.smoke:
+        from experiments.sr_unet_smoke import smoke
+
         return smoke(config)
     check_batch(config.batch, jax.device_count())
     perceptual = config.loss == "perceptual"
@@ -206,7 +208,7 @@ def main(config: Config) -> dict[str, float]:
     unseen, left = (), ()
     if found.unseen:
         unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
-    say(*sr_unet_data.left_out((*batches.skipped, *left)))
+    say(*sr_unet_data.left_out((*batches.skipped, *left), len(found.skipped)))
     score = validation.over(unseen, playable(config.net), judge_of) if unseen else None
     return fit(config, told, judge, params, batches, score)
 
@@ -335,36 +337,6 @@ def playable(net: nn.Module) -> Callable:
     if not isinstance(player, nn.Module):
         return player
     return lambda params, lr: player.apply({"params": params}, lr)
-
-
-def smoke(config: Config) -> dict[str, float]:
-    """Two steps a phase of a tiny SR-UNet under random LPIPS; nothing is read or kept."""
-    say("smoke: a tiny network, made-up scenes, and LPIPS with random weights")
-    config = replace(config, net=TINY, patch=32, batch=2 * jax.device_count())
-    feed = replace(feed_of(config), mix=2, visit=8)
-    scenes = sr_unet_data.made_up.procedural(config.seed, 4, 4)
-    batches = sr_unet_data.frames_of(scenes, config.use, feed, None)
-    game, metric = game_of(config, random_judge(config.lpips)), {}
-    both = phases("perceptual", 4, 0.5)
-    params = starting(replace(config, start=None))
-    state = train.init(jax.random.key(config.seed), params, game, both[0])
-    for number, phase in enumerate(both):
-        state = train.enter(game, phase, number, state)
-        step = jax.jit(train.make_step(game, phase))
-        for _ in range(phase.steps):
-            state, metric = step(state, next(batches))
-        say(f"smoke, {phase.name}: total {float(metric['total']):.4f}")
-    return jax.tree.map(float, metric)
-
-
-def random_judge(net: str) -> dict:
-    """LPIPS's parameters as nobody learned them, to prove that a step runs."""
-    name, maps = NETS[net]
-    frames = np.zeros((1, 32, 32, 3), np.float32)
-    trunk, key = Trunk(name, maps), jax.random.key(0)
-    found, _ = jax.eval_shape(trunk.init_with_output, key, frames)
-    heads = [jnp.full(found[key].shape[-1:], 1 / found[key].shape[-1]) for key in maps]
-    return {"trunk": drawn(lambda key: trunk.init(key, frames)["params"], key), "heads": heads}
 
 
 def drawn(untrained: Callable, key: jax.Array):

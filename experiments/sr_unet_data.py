@@ -106,11 +106,15 @@ class Reduced(sources.Derived):
 
 @dataclass(frozen=True)
 class Material:
-    """Clips to train on (None: made-up scenes), others to validate on, and what to say of them."""
+    """Clips to train on (None: made-up scenes), others to validate on, and what to say of them.
+
+    `skipped` are those lines of `told` that name what cannot be read.
+    """
 
     known: tuple[sources.Clip, ...] | None
     unseen: tuple[sources.Clip, ...]
     told: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
@@ -181,7 +185,7 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
     told = [*skipped, f"{where}: {len(known)} clips to train on, {len(unseen)} held out"]
     if not unseen:
         told.append("no sequence is held out: nothing validates this run; give more clips")
-    return Material(tuple(known), tuple(unseen), tuple(told))
+    return Material(tuple(known), tuple(unseen), tuple(told), skipped)
 
 
 def identity(found: Material) -> str:
@@ -205,9 +209,12 @@ def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipe
     return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder, show=show))
 
 
-def left_out(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """What to say of clips that nothing is cut from: a line for each, and how many they are."""
-    count = (f"{len(lines)} left out in all",) if lines else ()
+def left_out(lines: tuple[str, ...], before: int) -> tuple[str, ...]:
+    """What to say of clips that nothing is cut from: a line for each, and how many they are.
+
+    Those that were named `before` count too.
+    """
+    count = (f"{len(lines) + before} left out in all",) if lines or before else ()
     return (*(f"left out: {line}" for line in lines), *count)
 
 

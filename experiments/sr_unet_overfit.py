@@ -109,8 +109,8 @@ def checked(config: Overfit) -> weights.Loaded:
     for name in config.metrics:
         if name not in METRICS:
             raise UsageError(f"no metric {name!r}; choose from {', '.join(METRICS)}")
-    if min(config.steps, config.batch, config.frames) < 1:
-        raise UsageError("steps, batch and frames: give 1 or more")
+    if min(config.steps, config.batch, config.frames) < 1 or config.seed < 0:
+        raise UsageError("steps, batch and frames: give 1 or more, and a seed of 0 or more")
     if config.patch < 32 or config.patch % 16:
         raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
     check_batch(config.batch, jax.device_count())

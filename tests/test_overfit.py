@@ -131,6 +131,7 @@ def test_between_points_and_nowhere_else():
         ({"patch": 112}, InputError, "smaller --patch"),
         ({"crf": 99.0}, UsageError, "crf 99"),
         ({"steps": 0}, UsageError, "steps"),
+        ({"seed": -1}, UsageError, "seed"),
         ({"batch": 6}, UsageError, "does not divide by 4 devices"),
     ],
 )
