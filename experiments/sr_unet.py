@@ -27,13 +27,11 @@ import tyro
 
 from experiments import say, sr_unet_data, tell_library, validation
 from jaxvsr import checkpoint, losses, train, weights
-from jaxvsr.data.pipeline import Feed
+from jaxvsr.data.pipeline import Feed, check_batch
 from jaxvsr.errors import UsageError, WeightsError
 from jaxvsr.layers import trained_folded
-from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.espcn import RepESPCN
-from jaxvsr.models.features import Trunk
 from jaxvsr.models.sr_unet import LIGHT, SRUNet, UNet
 from jaxvsr.models.srresnet import SRResNet
 from jaxvsr.train import rates
@@ -61,6 +59,7 @@ PATCH = 96
 WARM = 0.1  # ours: share of the steps by pixels alone; the paper starts with every term
 FIDELITY = {"l1": 1.0, "ssim": 0.1}  # ours
 PERCEPTUAL = {"lpips": 1.0, "ssim": 1.0, "adversarial": 1e-3}  # Eq. 4
+FREE = ("data",)  # what may differ when a run goes on: where its clips lie
 
 
 def terms(net: str, params: dict) -> dict[str, Callable]:
@@ -171,14 +170,16 @@ def checked(config: Config) -> Config:
     """The config with what hangs on other fields filled in. Raises UsageError."""
     if config.use not in sr_unet_data.RECIPES:
         raise UsageError(f"no use {config.use!r}; choose from {', '.join(sr_unet_data.RECIPES)}")
-    usual = "sr_unet_light" if config.use == "light_x2" else "sr_unet"
-    name = config.network or usual
+    name = config.network or ("sr_unet_light" if config.use == "light_x2" else "sr_unet")
     if name == "bicubic":
         raise UsageError("bicubic learns nothing; it is a row of: experiments.sr_unet table RUN...")
     if name not in NETWORKS:
         raise UsageError(f"no network {name!r}; choose from {', '.join(NETWORKS)}")
     if config.scale <= 0 or not 0 < config.share < 1:
         raise UsageError("scale must be above 0, and share between 0 and 1")
+    for given, least in {"batch": 1, "threads": 1, "validate": 1, "seed": 0}.items():
+        if getattr(config, given) < least:
+            raise UsageError(f"{given} {getattr(config, given)}: give {least} or more")
     if config.patch < 32 or config.patch % 16:
         raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
     run = config.run or Path("runs/sr_unet") / f"{config.use}-{name}-{config.loss}"
@@ -190,19 +191,26 @@ def main(config: Config) -> dict[str, float]:
     config = checked(config)
     train.start(config.accelerator, config.batch)
     if config.smoke:
+        from experiments.sr_unet_smoke import smoke
+
         return smoke(config)
+    check_batch(config.batch, jax.device_count())
     perceptual = config.loss == "perceptual"
     judge = judges.lpips_params(config.lpips) if perceptual else {}
     params = starting(config)
     found = sr_unet_data.material(config.data, config.share, config.seed)
     say(*found.told)
+    judge_of = judges.lpips_params("alex") if perceptual and found.unseen else None
+    told = identity(config, found)
+    train.check_folder(config.run, told, free=FREE)
     feed = feed_of(config)
     batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
     unseen, left = (), ()
     if found.unseen:
         unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
-    say(*sr_unet_data.left_out((*batches.skipped, *left)))
-    return fit(config, judge, params, batches, unseen)
+    say(*sr_unet_data.left_out((*batches.skipped, *left), len(found.skipped)))
+    score = validation.over(unseen, trained_folded(config.net), judge_of) if unseen else None
+    return fit(config, told, judge, params, batches, score)
 
 
 def feed_of(config: Config) -> Feed:
@@ -267,13 +275,11 @@ def game_of(config: Config, judge: dict) -> train.Game:
     return train.Game(players, named, optax.adam(config.rate), CRITICS, dtype=dtype)
 
 
-def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> dict[str, float]:
+def fit(config: Config, told: dict, judge: dict, params, batches, score) -> dict[str, float]:
     """Plays all phases, and writes the averaged weights at each validation."""
     steps, share = max(round(config.scale * STEPS), 1), 0 if config.start else WARM
     plan = phases(config.loss, steps, share, config.ssim, config.lead)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
-    judge_of = judges.lpips_params("alex") if config.loss == "perceptual" and unseen else None
-    score = validation.over(unseen, trained_folded(config.net), judge_of) if unseen else None
 
     def validated(average):
         package(config, average)
@@ -286,8 +292,8 @@ def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> di
         params,
         batches,
         key=jax.random.key(config.seed),
-        config=identity(config),
-        free=("data",),
+        config=told,
+        free=FREE,
         validate=validated,
         cadence=train.Cadence(validate=config.validate),
     )
@@ -296,12 +302,13 @@ def fit(config: Config, judge: dict, params: dict, batches, unseen: tuple) -> di
     return dict(end.scores)
 
 
-def identity(config: Config) -> dict:
+def identity(config: Config, found: sr_unet_data.Material) -> dict:
     """What must be the same when a run goes on."""
     given = asdict(replace(config, net=None))
     left = ("net", "accelerator", "smoke", "run", "keep", "threads", "validate")
     told = {name: value for name, value in given.items() if name not in left}
-    return told | {"data": [str(path) for path in config.data]}
+    paths = [str(path) for path in config.data]
+    return told | {"data": paths, "clips": sr_unet_data.identity(found)}
 
 
 def package(config: Config, average) -> Path:
@@ -314,36 +321,6 @@ def package(config: Config, average) -> Path:
         average = jax.tree.map(np.asarray, average)
         weights.save(path, average, weights.metadata_of(net) | facts)
     return path
-
-
-def smoke(config: Config) -> dict[str, float]:
-    """Two steps a phase of a tiny SR-UNet under random LPIPS; nothing is read or kept."""
-    say("smoke: a tiny network, made-up scenes, and LPIPS with random weights")
-    config = replace(config, net=TINY, patch=32, batch=2 * jax.device_count())
-    feed = replace(feed_of(config), mix=2, visit=8)
-    scenes = sr_unet_data.made_up.procedural(config.seed, 4, 4)
-    batches = sr_unet_data.frames_of(scenes, config.use, feed, None)
-    game, metric = game_of(config, random_judge(config.lpips)), {}
-    both = phases("perceptual", 4, 0.5)
-    params = starting(replace(config, start=None))
-    state = train.init(jax.random.key(config.seed), params, game, both[0])
-    for number, phase in enumerate(both):
-        state = train.enter(game, phase, number, state)
-        step = jax.jit(train.make_step(game, phase))
-        for _ in range(phase.steps):
-            state, metric = step(state, next(batches))
-        say(f"smoke, {phase.name}: total {float(metric['total']):.4f}")
-    return jax.tree.map(float, metric)
-
-
-def random_judge(net: str) -> dict:
-    """LPIPS's parameters as nobody learned them, to prove that a step runs."""
-    name, maps = NETS[net]
-    frames = np.zeros((1, 32, 32, 3), np.float32)
-    trunk, key = Trunk(name, maps), jax.random.key(0)
-    found, _ = jax.eval_shape(trunk.init_with_output, key, frames)
-    heads = [jnp.full(found[key].shape[-1:], 1 / found[key].shape[-1]) for key in maps]
-    return {"trunk": drawn(lambda key: trunk.init(key, frames)["params"], key), "heads": heads}
 
 
 def drawn(untrained: Callable, key: jax.Array):

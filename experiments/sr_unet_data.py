@@ -1,5 +1,7 @@
 """What SR-UNet's runs see: a recipe for each use, clips to train on, and others to validate on."""
 
+import hashlib
+import json
 import re
 import zlib
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments import DATA
+from experiments import DATA, counted
 from jaxvsr.data import catalogue, made_up, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
@@ -104,11 +106,15 @@ class Reduced(sources.Derived):
 
 @dataclass(frozen=True)
 class Material:
-    """Clips to train on (None: made-up scenes), others to validate on, and what to say of them."""
+    """Clips to train on (None: made-up scenes), others to validate on, and what to say of them.
+
+    `skipped` are those lines of `told` that name what cannot be read.
+    """
 
     known: tuple[sources.Clip, ...] | None
     unseen: tuple[sources.Clip, ...]
     told: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
@@ -179,17 +185,36 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
     told = [*skipped, f"{where}: {len(known)} clips to train on, {len(unseen)} held out"]
     if not unseen:
         told.append("no sequence is held out: nothing validates this run; give more clips")
-    return Material(tuple(known), tuple(unseen), tuple(told))
+    return Material(tuple(known), tuple(unseen), tuple(told), skipped)
+
+
+def identity(found: Material) -> str:
+    """Tells clips from others, wherever they lie: their sides, names, lengths and bytes."""
+    sides = {"known": found.known or (), "unseen": found.unseen}
+    facts = [[side, *_facts(clip)] for side, clips in sides.items() for clip in clips]
+    digest = hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
+    count = "made-up scenes" if found.known is None else f"{len(found.known)} clips"
+    return f"{count}, {len(found.unseen)} held out, {digest}"
+
+
+def _facts(clip: sources.Clip) -> tuple:
+    path = getattr(clip, "path", None)
+    files = getattr(clip, "paths", () if path is None else (path,))
+    return clip.name, clip.frames, *clip.size, sum(f.stat().st_size for f in files if f.is_file())
 
 
 def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:
     """The batches of a use. Raises what `pipeline.stream` does, before work starts."""
-    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder))
+    show = counted("coding shots to train on")
+    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder, show=show))
 
 
-def left_out(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """What to say of clips that nothing is cut from: a line for each, and how many they are."""
-    count = (f"{len(lines)} left out in all",) if lines else ()
+def left_out(lines: tuple[str, ...], before: int) -> tuple[str, ...]:
+    """What to say of clips that nothing is cut from: a line for each, and how many they are.
+
+    Those that were named `before` count too.
+    """
+    count = (f"{len(lines) + before} left out in all",) if lines or before else ()
     return (*(f"left out: {line}" for line in lines), *count)
 
 
@@ -209,7 +234,7 @@ def held_out(
     try:
         catalogue.refuse_test_sets(found.clips)
         pairs.check_room()
-        pairs, failed = shots.prepare(pairs)
+        pairs, failed = shots.prepare(pairs, counted("coding shots to validate on"))
     except JaxvsrError as error:
         raise type(error)(f"{where}: {error}") from error
     return tuple(pairs[i] for i in range(len(pairs))), (*found.skipped, *failed)

@@ -30,6 +30,7 @@ from experiments.sr_unet_tables import quoted
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
+from jaxvsr.data.pipeline import check_batch
 from jaxvsr.data.sources import Video
 from jaxvsr.degradation import read_video
 from jaxvsr.degradation.presets import recipe
@@ -95,6 +96,7 @@ class Overfit:
         check_film(self, film)
         folder = self.output or self.clip.with_name(f"{self.clip.stem}_overfit")
         make_folder(folder)
+        train.check_folder(folder / "run", identity(self))
         stream = coded(self, folder / "stream.mp4", self.crf, 2)
         pairs = Pairs(self, film.frames, stream)
         average = tuned(self, folder, loaded, judge, pairs)
@@ -107,10 +109,11 @@ def checked(config: Overfit) -> weights.Loaded:
     for name in config.metrics:
         if name not in METRICS:
             raise UsageError(f"no metric {name!r}; choose from {', '.join(METRICS)}")
-    if min(config.steps, config.batch, config.frames) < 1:
-        raise UsageError("steps, batch and frames: give 1 or more")
+    if min(config.steps, config.batch, config.frames) < 1 or config.seed < 0:
+        raise UsageError("steps, batch and frames: give 1 or more, and a seed of 0 or more")
     if config.patch < 32 or config.patch % 16:
         raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
+    check_batch(config.batch, jax.device_count())
     loaded = weights.load(config.start, folded=False)
     if not isinstance(loaded.module, SRUNet) or loaded.module.scale != 2:
         raise WeightsError(f"{config.start}: not an SR-UNet x2; give weights of one")
@@ -200,9 +203,6 @@ def tuned(config: Overfit, folder: Path, loaded, judge: dict, pairs: Pairs):
     tx = optax.adam(train.cosine(config.rate, config.steps))
     game = train.Game({"generator": trained_folded(net)}, terms("squeeze", judge), tx)
     keep = 1 - 1 / (1 + min(config.steps / 20, 999))  # ours: an average over a twentieth
-    names = ("crf", "start", "steps", "loss", "rate", "batch", "patch", "seed")
-    stat = config.clip.stat()
-    told = {name: getattr(config, name) for name in names}
     end = train.fit(
         folder / "run",
         game,
@@ -210,10 +210,17 @@ def tuned(config: Overfit, folder: Path, loaded, judge: dict, pairs: Pairs):
         {"generator": dict(loaded.params)},
         pairs,
         key=jax.random.key(config.seed),
-        config=told | {"clip": config.clip.name, "bytes": stat.st_size},
+        config=identity(config),
         cadence=train.Cadence(keep=1),
     )
     return jax.tree.map(np.asarray, end.state.ema)
+
+
+def identity(config: Overfit) -> dict:
+    """What must be the same when a run goes on."""
+    names = ("crf", "start", "steps", "loss", "rate", "batch", "patch", "seed")
+    told = {name: getattr(config, name) for name in names}
+    return told | {"clip": config.clip.name, "bytes": config.clip.stat().st_size}
 
 
 def send(net: SRUNet, params, path: Path) -> Path:

@@ -98,8 +98,10 @@ def test_the_same_command_does_nothing_twice(asked, made):
 
 
 def test_another_command_in_the_same_folder_is_refused(asked, made):
+    before = (made / "stream.mp4").read_bytes()
     with pytest.raises(UsageError, match="another run"):
-        replace(asked, rate=1e-3, others=()).run()
+        replace(asked, crf=30, others=()).run()
+    assert (made / "stream.mp4").read_bytes() == before
 
 
 def test_crops_lie_over_each_other(asked, made):
@@ -129,6 +131,8 @@ def test_between_points_and_nowhere_else():
         ({"patch": 112}, InputError, "smaller --patch"),
         ({"crf": 99.0}, UsageError, "crf 99"),
         ({"steps": 0}, UsageError, "steps"),
+        ({"seed": -1}, UsageError, "seed"),
+        ({"batch": 6}, UsageError, "does not divide by 4 devices"),
     ],
 )
 def test_what_cannot_be_is_told_before_work(asked, tmp_path, change, error, words):

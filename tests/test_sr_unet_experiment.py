@@ -9,11 +9,12 @@ import media
 import numpy as np
 import pytest
 
-from experiments import report, sr_unet_data, sr_unet_tables
+from experiments import report, sr_unet_data, sr_unet_smoke, sr_unet_tables
 from experiments import sr_unet as experiment
 from jaxvsr import losses, weights
+from jaxvsr.checkpoint import Checkpoints
 from jaxvsr.data import made_up
-from jaxvsr.errors import InputError, UsageError, WeightsError
+from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.models.table import cost
 
 
@@ -61,10 +62,46 @@ def test_a_run_validates_and_packages_what_it_learned(asked, scores):
     assert experiment.unclipped(loaded.module) == experiment.TINY and loaded.module.clip
 
 
-def test_the_same_command_goes_on_and_another_is_refused(asked, scores):
+def test_the_same_command_goes_on(asked, scores):
     assert experiment.main(asked) == scores
+
+
+def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
+    moved = shutil.copytree(films, tmp_path / "moved")
+    assert experiment.main(replace(asked, data=(moved,))) == scores
+    media.film(moved / "dog.mp4", media.Picture(frames=5, width=192, height=128))
+    with pytest.raises(UsageError, match=r"another run.*\n  clips: \".* clips, .* held out, "):
+        experiment.main(replace(asked, data=(moved,), keep=tmp_path / "kept"))
+    assert not (tmp_path / "kept").exists()
+
+
+def test_clips_are_told_apart_by_side_name_length_and_bytes(films, tmp_path):
+    folder, told = tmp_path / "films", set()
+    shutil.copytree(films, folder)
+    tell = lambda share=0.4: sr_unet_data.identity(sr_unet_data.material((folder,), share, 0))
+    told |= {sr_unet_data.identity(sr_unet_data.material((films,), 0.4, 0)), tell()}
+    assert len(told) == 1
+    told.add(tell(0.6))
+    (folder / "ant.mp4").rename(folder / "asp.mp4")
+    told.add(tell())
+    with open(folder / "bee.mp4", "ab") as file:
+        file.write(b"\0" * 8)
+    told.add(tell())
+    assert len(told) == 4
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_a_clip_is_coded(asked, scores, tmp_path):
+    asked = replace(asked, keep=tmp_path / "kept")
     with pytest.raises(UsageError, match=r"another run.*\n.*rate"):
         experiment.main(replace(asked, rate=1e-3))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="choose another folder"):
+        experiment.main(replace(asked, run=tmp_path / "file" / "run"))
+    other = Checkpoints(asked.run / "checkpoints", {})
+    with pytest.raises(OutputError, match="another run is writing here"):
+        experiment.main(asked)
+    other.close()
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_run_begins_with_given_weights(asked, scores):
@@ -176,7 +213,8 @@ def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch
     asked = {"data": (folder,), "keep": tmp_path / "kept", "run": tmp_path / "run", "share": 0.01}
     experiment.main(experiment.Config(loss="fidelity", net=experiment.TINY, **asked))
     told = capsys.readouterr().err
-    assert "cat.mp4" in told and "left out: small" in told and "left out in all" in told
+    lines = [line for line in told.splitlines() if "cat.mp4" in line or "left out: small" in line]
+    assert len(lines) == 2 and "\n2 left out in all" in told
 
 
 def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):
@@ -188,7 +226,7 @@ def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):
 def test_eq_4_is_the_sum_of_its_terms():
     rng = np.random.default_rng(0)
     fake, real = rng.uniform(0, 1, (2, 2, 32, 32, 3)).astype(np.float32)
-    params = experiment.random_judge("squeeze")
+    params = sr_unet_smoke.random_judge("squeeze")
     terms = experiment.terms("squeeze", params)
 
     class Round:
@@ -211,13 +249,17 @@ def test_eq_4_is_the_sum_of_its_terms():
         ({"network": "bicubic"}, "learns nothing"),
         ({"patch": 50}, "multiple of 16"),
         ({"scale": 0.0}, "scale"),
+        ({"batch": 0}, "batch 0: give 1 or more"),
+        ({"threads": 0}, "threads 0: give 1 or more"),
+        ({"validate": 0}, "validate 0: give 1 or more"),
+        ({"seed": -1}, "seed -1: give 0 or more"),
         ({"batch": 6}, "does not divide by 4 devices"),
     ],
 )
 def test_what_cannot_be_is_told_before_work(asked, tmp_path, change, words):
     with pytest.raises(UsageError, match=words):
-        experiment.main(replace(asked, run=tmp_path / "run", **change))
-    assert not (tmp_path / "run").exists()
+        experiment.main(replace(asked, run=tmp_path / "run", keep=tmp_path / "kept", **change))
+    assert not list(tmp_path.iterdir())
 
 
 def test_data_that_is_not_there_or_a_test_set_is_refused(asked, tmp_path):
@@ -238,6 +280,18 @@ def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp
     monkeypatch.setattr(experiment.judges, "fetch", absent)
     with pytest.raises(WeightsError, match="go online, or put"):
         experiment.main(replace(asked, loss="perceptual", data=(tmp_path / "nothing",)))
+
+
+def test_lpips_that_validates_is_asked_for_before_a_clip_is_coded(asked, monkeypatch, tmp_path):
+    def absent(net):
+        if net == "alex":
+            raise WeightsError("cannot be reached")
+        return {}
+
+    monkeypatch.setattr(experiment.judges, "lpips_params", absent)
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        experiment.main(replace(asked, loss="perceptual", keep=tmp_path / "kept"))
+    assert not (tmp_path / "kept").exists()
 
 
 def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):

@@ -10,7 +10,7 @@ The same command continues a run that was stopped, from its last checkpoint.
 """
 
 from jaxvsr.train.devices import distribute, replicate, shardings, start
-from jaxvsr.train.fit import Cadence, DivergedError, End, fit
+from jaxvsr.train.fit import Cadence, DivergedError, End, check_folder, fit
 from jaxvsr.train.game import Game, Phase, Round, Stop, TrainState, enter, init, untrained
 from jaxvsr.train.rates import adam, cosine, multistep
 from jaxvsr.train.signals import exit_status
@@ -26,6 +26,7 @@ __all__ = [
     "Stop",
     "TrainState",
     "adam",
+    "check_folder",
     "cosine",
     "distribute",
     "enter",

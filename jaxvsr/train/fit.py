@@ -97,6 +97,20 @@ def fit(
         run.close()
 
 
+def check_folder(folder: Path, config: Mapping, *, free: Sequence[str] = ()) -> None:
+    """Refuses a folder as `fit` would: for before the work of making what a run learns from.
+
+    OutputError where it cannot be written or another run is writing; UsageError where it has a
+    run of another config, but for the fields in `free`.
+    """
+    kept = Checkpoints(Path(folder) / "checkpoints", config, free=tuple(free))
+    try:
+        if kept.latest() is not None:
+            kept.memo()
+    finally:
+        kept.close()
+
+
 class _Run:
     """The state of a run on the host, beside the state on the devices."""
 
