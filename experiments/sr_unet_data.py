@@ -118,9 +118,11 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
     Raises InputError for a folder that is not there or holds nothing.
     """
     if folders:
-        found = [clips_at(folder) for folder in folders]
+        found = [clips_at(folder, seed) for folder in folders]
         every = [clip for one in found for clip in one.clips]
         skipped = tuple(line for one in found for line in one.skipped)
+        stills = sum(isinstance(clip, made_up.MovingStill) for clip in every)
+        skipped += (f"{stills} stills under a moving camera",)[: stills > 0]
         return _dealt(every, share, sequence_of, skipped, ", ".join(map(str, folders)))
     if (DATA / "train/video").is_dir():
         every, skipped = shared_clips(DATA / "train", seed)
@@ -129,14 +131,15 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
     return Material(None, unseen, ("no --data and no JAXVSR_DATA: made-up scenes",))
 
 
-def clips_at(given: Path) -> sources.Found:
+def clips_at(given: Path, seed: int) -> sources.Found:
     """The clips of a folder, or of NAME/SPLIT=FOLDER: a published set as it lies, or as stored.
 
+    A folder's pictures that are no frames of a clip become clips under a moving camera.
     Raises InputError where there is none, and UsageError for an unknown name or split.
     """
     named = re.fullmatch(r"(\w+)/(\w+)=(.+)", given.as_posix())
     if given.exists() or not named:
-        return sources.find(given)
+        return made_up.find(given, seed)
     name, split, folder = named.groups()
     if (Path(folder) / "dataset_info.json").is_file():
         return builders.read(folder, split)

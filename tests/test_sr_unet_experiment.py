@@ -255,7 +255,7 @@ def test_a_stored_set_is_trained_on_by_its_name_too(tmp_path):
     pytest.importorskip("array_record")
     scenes = {"train": made_up.procedural(0, 2, 3, (32, 32))}
     folder = sr_unet_data.builders.store("reds", scenes, tmp_path)
-    found = sr_unet_data.clips_at(Path(f"reds/train={folder}"))
+    found = sr_unet_data.clips_at(Path(f"reds/train={folder}"), 0)
     assert [clip.name for clip in found.clips] == [clip.name for clip in scenes["train"].clips]
 
 
@@ -263,6 +263,16 @@ def test_septuplets_of_one_film_stay_together(films):
     (clip, *_) = sr_unet_data.sources.find(films).clips
     of = lambda name: sr_unet_data.sequence_of(replace(clip, name=name))
     assert of("00001/0002") == of("00001/0003") != of("00002/0003")
+
+
+def test_stills_and_clips_in_one_folder_are_told_apart(films, tmp_path):
+    shutil.copytree(films, tmp_path / "films")
+    for i in range(4):
+        (tmp_path / "stills").mkdir(exist_ok=True)
+        Image.new("RGB", (200 + i, 150)).save(tmp_path / f"stills/{i}.png")
+    found = sr_unet_data.material((tmp_path,), 0.2, 0)
+    assert len(found.known) + len(found.unseen) == 5 + 4
+    assert found.told[0] == "4 stills under a moving camera"
 
 
 def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp_path):
