@@ -149,7 +149,8 @@ class Config:
     """Weights of the same network to begin with, such as those of a fidelity run, or the folder of
     such a run, whose critic then goes on too."""
     data: tuple[Path, ...] = ()
-    """Folders of clips; by default those of JAXVSR_DATA, or made-up scenes."""
+    """Folders of clips, or NAME/SPLIT=FOLDER for a published set (reds/train=data/REDS); by
+    default the clips of JAXVSR_DATA, or made-up scenes."""
     share: float = 0.2
     """Of the sequences that is held out to validate on."""
     keep: Path = Path("runs/sr_unet_data")

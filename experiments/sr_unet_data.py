@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from experiments import DATA, counted
-from jaxvsr.data import catalogue, made_up, pipeline, shots, sources
+from jaxvsr.data import builders, catalogue, made_up, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
 from jaxvsr.degradation.presets import recipe
@@ -124,15 +124,32 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
     Raises InputError for a folder that is not there or holds nothing.
     """
     if folders:
-        found = [sources.find(folder) for folder in folders]
+        found = [clips_at(folder, seed) for folder in folders]
         every = [clip for one in found for clip in one.clips]
         skipped = tuple(line for one in found for line in one.skipped)
+        stills = sum(isinstance(clip, made_up.MovingStill) for clip in every)
+        skipped += (f"{stills} stills under a moving camera",)[: stills > 0]
         return _dealt(every, share, sequence_of, skipped, ", ".join(map(str, folders)))
     if (DATA / "train/video").is_dir():
         every, skipped = shared_clips(DATA / "train", seed)
         return _dealt(every, share, lambda c: c.name.split("_")[0], skipped, f"{DATA / 'train'}")
     unseen = made_up.procedural(seed + 1, 8).clips
     return Material(None, unseen, ("no --data and no JAXVSR_DATA: made-up scenes",))
+
+
+def clips_at(given: Path, seed: int) -> sources.Found:
+    """The clips of a folder, or of NAME/SPLIT=FOLDER: a published set as it lies, or as stored.
+
+    A folder's pictures that are no frames of a clip become clips under a moving camera.
+    Raises InputError where there is none, and UsageError for an unknown name or split.
+    """
+    named = re.fullmatch(r"(\w+)/(\w+)=(.+)", given.as_posix())
+    if given.exists() or not named:
+        return made_up.find(given, seed)
+    name, split, folder = named.groups()
+    if (Path(folder) / "dataset_info.json").is_file():
+        return builders.read(folder, split)
+    return catalogue.clips(name, split, folder)
 
 
 def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
@@ -171,7 +188,12 @@ def _perhaps_grainy(clip: sources.Clip) -> sources.Clip:
 
 
 def sequence_of(clip: sources.Clip) -> str:
-    """What all sizes of one sequence share: BVI-DVC calls them AName_3840x..., BName_1920x..."""
+    """What all sizes of one sequence share: BVI-DVC calls them AName_3840x..., BName_1920x...
+
+    Septuplets of Vimeo-90K, such as 00001/0002, share their film.
+    """
+    if septuplet := re.fullmatch(r"(\d{5})/\d{4}", clip.name):
+        return septuplet[1]
     stem = Path(clip.name).stem
     bvi = any("bvi" in part.lower() for part in getattr(clip, "path", Path()).parts)
     stem = stem[1:] if bvi and re.match(r"[A-D][A-Z0-9]", stem) else stem

@@ -168,6 +168,7 @@ def test_test_sequences_are_known_wherever_they_lie(tmp_path):
         "Vimeo90K-T/x": (256, 448),
         "some/archpeople": (720, 1272),
         "films/walk.mp4": (480, 720),
+        "REDS/train_sharp/000/00000003.png": (192, 192),
         "REDS/train_sharp/011.mkv": (720, 1280),
         "clips/driving_720p.mp4": (720, 1280),
     }

@@ -10,6 +10,7 @@ import jax
 import little_run
 import numpy as np
 import pytest
+from jax._src.clusters import cloud_tpu_cluster
 
 from jaxvsr import cores, train
 from jaxvsr.errors import UsageError
@@ -123,6 +124,7 @@ def test_a_cluster_is_known_by_its_variables(env, others):
 
 def test_a_tpu_pod_is_known_by_its_variables():
     assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a,b"})
+    assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_COORDINATOR_ADDRESS": "b"})
     assert not devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a"})
 
 
@@ -145,3 +147,40 @@ def test_a_run_on_a_cpu_uses_its_cores(batch, env, count):
     command = [sys.executable, "-c", told.format(batch)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) == count
+    assert not devices._on_tpu_pod({})  # no TPU here
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """f(answer): the calls to JAX on a TPU machine of Compute Engine with such a server."""
+    calls = []
+
+    def machine(answer):
+        monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
+        monkeypatch.setattr(cloud_tpu_cluster, "get_metadata", answer)
+        monkeypatch.delenv("TPU_SKIP_MDS_QUERY", raising=False)
+        monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
+        devices._join("tpu")
+        return calls
+
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("workers", "calls"), [("10.0.0.1", []), ("a:b:10.0.0.1,a:c:10.0.0.2", [()])]
+)
+def test_a_tpu_pod_is_known_by_its_metadata(joined, workers, calls):
+    told = {"agent-worker-number": "1", "worker-network-endpoints": workers, "tpu-env": ""}
+    assert joined(lambda key: (told[key], 200)) == calls
+
+
+def test_a_tpu_machine_that_is_no_pod_is_alone(joined):
+    assert joined(lambda key: ("not found", 404)) == []
+
+
+def test_a_metadata_server_out_of_reach_is_told(joined):
+    def answer(key):
+        raise ConnectionError("no route to metadata.google.internal")
+
+    with pytest.raises(UsageError, match=r"no route .*TPU_SKIP_MDS_QUERY=1 for a TPU alone"):
+        joined(answer)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvsr import ops
+from jaxvsr import losses, ops
 from jaxvsr.data import flow_scenes, made_up
 from jaxvsr.data.flow_scenes import Layer, Scene
 from jaxvsr.errors import InputError
@@ -66,6 +66,17 @@ def test_it_is_the_flow_that_warp_wants():
     ours = ops.warp(clip[1:].astype(np.float32), flow)
     theirs = np.stack([bilinear(c, f) for c, f in zip(clip[1:], flow, strict=True)])
     np.testing.assert_allclose(np.asarray(ours)[visible], theirs[visible], atol=1e-2)
+
+
+def test_played_in_reverse_it_is_the_flow_that_losses_want():
+    made = flow_scenes.over_still(np.random.default_rng(1), smooth(), 4, 64, 80)
+    clip = np.float32(made.clip())[None] / 255
+    flow, visible = (x[None] for x in made.motion())
+    mask = np.float32(visible[..., None])
+    backward = losses.warp_consistency(clip[:, ::-1], flow[:, ::-1], mask[:, ::-1])
+    still = losses.warp_consistency(clip[:, ::-1], 0 * flow, mask[:, ::-1])
+    forward = losses.warp_consistency(clip, flow, mask)
+    assert backward < 0.1 * min(still, forward)
 
 
 def test_a_move_by_whole_pixels_is_exact():

@@ -57,6 +57,25 @@ def test_a_folder_of_frames_is_read_in_the_order_of_its_numbers(tmp_path):
     np.testing.assert_array_equal(clip.read(8, 4), frames[8:])
 
 
+@pytest.mark.parametrize(
+    "names, stills",
+    [
+        (("1", "2", "3"), False),
+        (("a_009_x2", "a_010_x2", "a_011_x2"), False),
+        (("1", "2", "4"), True),  # one is missing
+        (("cat", "dog"), True),
+        (("cat1", "dog2"), True),
+        (("1",), True),
+    ],
+)
+def test_frames_count_on_by_one_and_stills_do_not(tmp_path, names, stills):
+    for name in names:
+        Image.new("RGB", (32, 24)).save(tmp_path / f"{name}.png")
+    assert sources.are_stills(tmp_path) is stills
+    Image.new("RGB", (32, 26)).save(tmp_path / f"{names[0]}.png")
+    assert sources.are_stills(tmp_path)  # sizes differ
+
+
 @pytest.mark.parametrize("bits, name", [(8, "x_32x24_3.yuv"), (10, "x_32x24_25fps_10bit_420.yuv")])
 def test_raw_video_is_read_by_its_name(tmp_path, bits, name):
     frames = np.stack([subsampled(f, "bt601") for f in frames_of(3)])

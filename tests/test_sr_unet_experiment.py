@@ -3,17 +3,20 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import media
 import numpy as np
 import pytest
+import tyro
+from PIL import Image
 
 from experiments import report, sr_unet_data, sr_unet_smoke, sr_unet_tables
 from experiments import sr_unet as experiment
 from jaxvsr import losses, weights
 from jaxvsr.checkpoint import Checkpoints
-from jaxvsr.data import made_up
+from jaxvsr.data import catalogue, made_up
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.models.table import cost
 
@@ -270,6 +273,48 @@ def test_data_that_is_not_there_or_a_test_set_is_refused(asked, tmp_path):
         media.film(tmp_path / "Vid4" / f"{name}.mp4", media.Picture(192, 128, 6))
     with pytest.raises(UsageError, match=r"test set Vid4"):
         experiment.main(replace(asked, data=(tmp_path / "Vid4",), run=tmp_path / "run"))
+
+
+def test_a_split_of_a_published_set_is_trained_on_by_its_name(tmp_path):
+    for number in ("000", "001", "002", "011"):
+        folder = tmp_path / "REDS/train_sharp" / number
+        folder.mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (32, 24)).save(folder / f"{i:08d}.png")
+    data = lambda text: tyro.cli(experiment.Config, args=["--data", text]).data
+    found = sr_unet_data.material(data(f"reds/train={tmp_path}"), 0.2, 0)
+    names = {clip.name for clip in (*found.known, *found.unseen)}
+    assert names == {"train/001", "train/002"}
+    catalogue.refuse_test_sets(found.known)
+    with pytest.raises(UsageError, match="no dataset 'red'; choose from vimeo90k, reds"):
+        sr_unet_data.material(data(f"red/train={tmp_path}"), 0.2, 0)
+    with pytest.raises(UsageError, match="choose from train, val, test"):
+        sr_unet_data.material(data(f"reds/trian={tmp_path}"), 0.2, 0)
+
+
+def test_a_stored_set_is_trained_on_by_its_name_too(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("array_record")
+    scenes = {"train": made_up.procedural(0, 2, 3, (32, 32))}
+    folder = sr_unet_data.builders.store("reds", scenes, tmp_path)
+    found = sr_unet_data.clips_at(Path(f"reds/train={folder}"), 0)
+    assert [clip.name for clip in found.clips] == [clip.name for clip in scenes["train"].clips]
+
+
+def test_septuplets_of_one_film_stay_together(films):
+    (clip, *_) = sr_unet_data.sources.find(films).clips
+    of = lambda name: sr_unet_data.sequence_of(replace(clip, name=name))
+    assert of("00001/0002") == of("00001/0003") != of("00002/0003")
+
+
+def test_stills_and_clips_in_one_folder_are_told_apart(films, tmp_path):
+    shutil.copytree(films, tmp_path / "films")
+    for i in range(4):
+        (tmp_path / "stills").mkdir(exist_ok=True)
+        Image.new("RGB", (200 + i, 150)).save(tmp_path / f"stills/{i}.png")
+    found = sr_unet_data.material((tmp_path,), 0.2, 0)
+    assert len(found.known) + len(found.unseen) == 5 + 4
+    assert found.told[0] == "4 stills under a moving camera"
 
 
 def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp_path):

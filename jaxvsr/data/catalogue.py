@@ -158,6 +158,7 @@ def _title(path: Path, size: tuple[int, int] | None) -> str | None:
         title = TEST_FOLDERS.get(re.sub(r"[^a-z0-9]", "", part.lower()))
         if title:
             return title
+    path = path.parent if path.suffix.lower() in SUFFIXES else path
     name = path.stem  # a sequence may also be one film file
     if name in MFQE_TESTS:
         return "MFQE 2.0 (the 18 test sequences of the JCT-VC)"

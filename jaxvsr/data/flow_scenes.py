@@ -5,7 +5,9 @@ foliage, masonry, cloth), cut-out shapes, and text. A camera pans, shakes, turns
 them, near layers pass faster than far ones (parallax) and hide them, and some move by themselves.
 Clips are uint8 RGB [T, H, W, 3]. Flow is forward, in pixels on the grid of the earlier frame:
 `flow[t, y, x] = (dx, dy)` says that what is at (x, y) in frame t is at (x + dx, y + dy) in frame
-t + 1, so that `ops.warp(clip[t + 1], flow[t])` gives clip[t] wherever `visible[t]` holds.
+t + 1, so that `ops.warp(clip[t + 1], flow[t])` gives clip[t] wherever `visible[t]` holds. Losses
+want backward flow, on the later frame: play it in reverse, `clip[::-1]` with `flow[::-1]` and
+`visible[::-1]`.
 
 Everything is drawn from a numpy generator `rng`: the same generator state gives the same scene.
 """

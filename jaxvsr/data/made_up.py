@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from jaxvsr.data import flow_scenes
-from jaxvsr.data.sources import Derived, Found, header
+from jaxvsr.comparison.sources import picture_paths
+from jaxvsr.data import flow_scenes, sources
+from jaxvsr.data.sources import Derived, Found, are_stills, header, open_all
 from jaxvsr.errors import InputError
 from jaxvsr.video.images import SUFFIXES, read_image
 
@@ -126,6 +127,30 @@ def moving_stills(
     Raises InputError if there is none.
     """
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = _over(paths, seed, frames, size)
+    if not found.clips:
+        raise InputError(f"{folder}: no picture that can be read; name a folder of pictures")
+    return found
+
+
+def find(root, seed: int = 0, frames: int = 12, size: tuple[int, int] = (192, 192)) -> Found:
+    """As `sources.find`, and a clip for each picture of folders that hold no frames of one clip.
+
+    `sources.are_stills` tells them apart. Raises InputError where there is none.
+    """
+
+    def opened(pairs: list[tuple[Path, str]]) -> Found:
+        folders = [path for path, _ in pairs if path.is_dir() and are_stills(path)]
+        paths = [picture for folder in folders for picture in picture_paths(folder)]
+        stills = _over(paths, seed, frames, size)
+        clips = open_all(pair for pair in pairs if pair[0] not in folders)
+        return Found((*clips.clips, *stills.clips), (*clips.skipped, *stills.skipped))
+
+    return sources.find(root, opened=opened)
+
+
+def _over(paths: list[Path], seed: int, frames: int, size: tuple[int, int]) -> Found:
+    """A clip for each picture; what is none is skipped."""
     clips, skipped = [], []
     for path in paths:
         try:
@@ -133,6 +158,4 @@ def moving_stills(
             clips.append(MovingStill(path, seed, frames, size))
         except InputError as error:
             skipped.append(str(error))
-    if not clips:
-        raise InputError(f"{folder}: no picture that can be read; name a folder of pictures")
     return Found(tuple(clips), tuple(skipped))

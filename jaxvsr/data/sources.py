@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -166,11 +167,18 @@ class Found:
     skipped: tuple[str, ...] = ()
 
 
-def find(root, *, frames: int = 1, size: tuple[int, int] = (1, 1)) -> Found:
+def find(
+    root,
+    *,
+    frames: int = 1,
+    size: tuple[int, int] = (1, 1),
+    opened: Callable[[list[tuple[Path, str]]], Found] | None = None,
+) -> Found:
     """Every clip below `root` (or `root` itself) of at least `frames` frames and `size` pixels.
 
-    Raises InputError where there is none; files that cannot be read, clips that are too short and
-    clips that are too small are skipped and named.
+    `opened` makes clips of (path, name) pairs, by default `open_all`. Raises InputError where there
+    is none; files that cannot be read, clips that are too short and clips that are too small are
+    skipped and named.
     """
     root = Path(root)
     if not root.exists():
@@ -178,7 +186,8 @@ def find(root, *, frames: int = 1, size: tuple[int, int] = (1, 1)) -> Found:
     paths = list(_media(root))
     if not paths:
         raise InputError(f"{root}: no video and no folder of frames; put some there")
-    found = open_all((p, p.relative_to(root).as_posix() if p != root else p.name) for p in paths)
+    pairs = [(p, p.relative_to(root).as_posix() if p != root else p.name) for p in paths]
+    found = (opened or open_all)(pairs)
     if not found.clips:
         first = f"the first: {found.skipped[0]}"
         raise InputError(f"{root}: none of its {len(paths)} clips can be read; {first}")
@@ -255,6 +264,26 @@ def _media(root: Path) -> Iterable[Path]:
             yield from _media(path)
         elif path.suffix.lower() in (*VIDEOS, RAW):
             yield path
+
+
+def are_stills(folder: Path) -> bool:
+    """Whether the pictures of a folder are no frames of one clip.
+
+    Frames have one size, and their names count on by one: a1.png, a2.png, a3.png. A picture alone
+    is a still; so are those of a clip of which a frame is missing.
+    """
+    paths = picture_paths(folder)
+    parts = [re.split(r"(\d+)", path.stem) for path in paths]
+    columns = zip(*parts, strict=False)
+    changing = [column for column in columns if len(set(column)) > 1]
+    if (
+        len(set(map(len, parts))) > 1
+        or len(changing) != 1
+        or not all(map(str.isdecimal, *changing))
+    ):
+        return True
+    counted = all(int(after) - int(before) == 1 for before, after in pairwise(*changing))
+    return not counted or len({header_size(path) for path in paths} - {None}) > 1
 
 
 def header(path: Path) -> tuple[int, int]:

@@ -82,9 +82,10 @@ def _join(accelerator: str) -> None:
             jax.distributed.initialize(address, int(count), int(number))
         elif _among_others(os.environ) or (accelerator == "tpu" and _on_tpu_pod(os.environ)):
             jax.distributed.initialize()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         cause = str(error).splitlines()[0]
         remedy = f"start all of them, or set {', '.join(EXPLICIT)}"
+        remedy += "; TPU_SKIP_MDS_QUERY=1 for a TPU alone" if accelerator == "tpu" else ""
         raise UsageError(f"the other processes of this run: {cause}; {remedy}") from error
 
 
@@ -98,8 +99,19 @@ def _among_others(env: Mapping[str, str]) -> bool:
 
 
 def _on_tpu_pod(env: Mapping[str, str]) -> bool:
-    """True on a slice of several hosts; Google's TPU machines and GKE set these variables."""
-    return "," in env.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in env
+    """True on a slice of several hosts, or on several slices, found where JAX finds them.
+
+    GKE sets variables; a TPU machine of Compute Engine is told by its metadata server, which may
+    fail with OSError. Written by JAX's own code and not yet run on a TPU.
+    """
+    from jax._src.clusters import GceTpuCluster  # not public, so only where it is needed
+
+    hosts = env.get("TPU_PROCESS_ADDRESSES", env.get("TPU_WORKER_HOSTNAMES"))
+    if "MEGASCALE_COORDINATOR_ADDRESS" in env:
+        return True
+    if hosts is not None:
+        return "," in hosts
+    return GceTpuCluster.is_env_present() and GceTpuCluster.get_process_count() > 1
 
 
 def shardings(devices: Sequence[jax.Device] | None = None) -> tuple[NamedSharding, NamedSharding]:
