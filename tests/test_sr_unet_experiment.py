@@ -118,6 +118,20 @@ def test_a_run_begins_with_given_weights(asked, scores):
         experiment.starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
 
 
+def test_the_best_weights_of_a_run_that_gets_worse_can_be_used(asked, monkeypatch, tmp_path):
+    told = iter([0.2, 0.1, 0.4])
+    monkeypatch.setattr(experiment.validation, "over", lambda *_: lambda _: {"lpips": next(told)})
+    config = experiment.checked(replace(asked, run=tmp_path / "run", validate=1))
+    experiment.main(config)
+    paths = (sr_unet_tables.weights_of(str(folder)) for folder in (config.run, config.run / "best"))
+    last, best = (weights.load(path, folded=False).params for path in paths)
+    assert (np.asarray(last["conv_last"]["bias"]) != best["conv_last"]["bias"]).any()
+    begun = experiment.starting(replace(config, start=str(config.run / "best")))
+    jax.tree.map(np.testing.assert_array_equal, begun["generator"], best)
+    kept = [path.name for path in (config.run / "best").iterdir()]
+    assert sorted(kept) == ["2", "lock", "paper-sr_unet.safetensors"]
+
+
 def test_phases_are_the_papers():
     fidelity, full = experiment.phases("perceptual", experiment.STEPS)
     assert fidelity.steps + full.steps == 80 * 1280
