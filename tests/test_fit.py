@@ -31,6 +31,10 @@ REFUSED = {
     "all frozen": ({"phases": (phase(frozen=("first", "last")),)}, "freezes the whole generator"),
     "no terms": ({"phases": (phase({}),)}, "has no terms"),
     "no steps": ({"phases": (train.Phase("only", 0, L1),)}, "steps 0; give 1 or more"),
+    "stop": (
+        {"phases": (phase(stop=train.Stop("psnr", at=30)),)},
+        "'only' stops by 'psnr', but nothing is validated; give fit validate",
+    ),
     "no phase": ({"phases": []}, "no phase to train"),
     "updates": ({"phases": (phase(critic_updates=2),)}, "needs a critic"),
     "optimiser": (

@@ -88,7 +88,7 @@ def fit(
     folder of another run), WeightsError (weights of another network). Later: StoppedError,
     SpaceError, OutputError, DivergedError.
     """
-    checks.check_phases(game, phases, params)
+    checks.check_phases(game, phases, params, validate)
     run = _Run(Path(folder), game, tuple(phases), batches, cadence, (validate, improved), on)
     try:
         run.open(key, params, config, tuple(free), show)
