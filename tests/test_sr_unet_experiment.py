@@ -1,8 +1,13 @@
 """SR-UNet's run: its recipes, its data, its phases, what it writes, and its tables."""
 
 import json
+import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import media
@@ -64,6 +69,36 @@ def test_a_run_validates_and_packages_what_it_learned(asked, scores):
 
 def test_the_same_command_goes_on(asked, scores):
     assert experiment.main(asked) == scores
+
+
+KILLED = """
+import os, pickle, signal, sys
+from functools import partial
+from experiments import sr_unet
+from jaxvsr.data.pipeline import Singles
+drawn, draw = [], Singles.__next__
+def killed(self):
+    drawn.append(1)
+    if len(drawn) == 4:  # one to try the step on, then the third
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(self)
+Singles.__next__, sr_unet.train.Cadence = killed, partial(sr_unet.train.Cadence, save=0)
+sr_unet.main(pickle.load(sys.stdin.buffer))
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
+    """Over the pipeline as users have it, with its threads."""
+    broken = replace(asked, run=tmp_path / "run")
+    line, root = [sys.executable, "-c", KILLED], Path(experiment.__file__).parents[1]
+    done = subprocess.run(line, input=pickle.dumps(broken), cwd=root, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    kept = {path.name for path in (broken.run / "checkpoints").iterdir()}
+    assert kept == {"0", "1", "2", "lock"}
+    assert experiment.main(broken) == scores
+    paths = (run / "paper-sr_unet.safetensors" for run in (broken.run, asked.run))
+    pieces, whole = (weights.load(path, folded=False).params for path in paths)
+    jax.tree.map(np.testing.assert_array_equal, pieces, whole)
 
 
 def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
