@@ -147,7 +147,7 @@ class Config:
     """Side of a training crop in true pixels. Ours: the paper does not say of which picture."""
     start: str | None = None
     """Weights of the same network to begin with, such as those of a fidelity run, or the folder of
-    such a run, whose critic then goes on too."""
+    such a run, whose critic then goes on too; RUN/best is where its LPIPS was best."""
     data: tuple[Path, ...] = ()
     """Folders of clips, or NAME/SPLIT=FOLDER for a published set (reds/train=data/REDS); by
     default the clips of JAXVSR_DATA, or made-up scenes."""
@@ -251,8 +251,10 @@ def starting(config: Config) -> dict:
 
 def begun_with(config: Config) -> dict:
     """The players that --start gives: both of a run, or the generator of a file of weights."""
-    if Path(config.start).is_dir():
-        return checkpoint.players(Path(config.start) / "checkpoints")
+    folder = Path(config.start)
+    if folder.is_dir():
+        last = folder / "checkpoints"
+        return checkpoint.players(last if last.is_dir() else folder)
     loaded = weights.load(config.start, folded=False)
     if unclipped(loaded.module) != config.net:
         raise WeightsError(f"{config.start}: not a {config.network}; give weights of this one")
@@ -296,6 +298,7 @@ def fit(config: Config, told: dict, judge: dict, params, batches, score) -> dict
         config=told,
         free=FREE,
         validate=validated,
+        improved=lambda average: package(config, average, config.run / "best"),
         cadence=train.Cadence(validate=config.validate),
     )
     path = package(config, end.state.ema)
@@ -312,9 +315,9 @@ def identity(config: Config, found: sr_unet_data.Material) -> dict:
     return told | {"data": paths, "clips": sr_unet_data.identity(found)}
 
 
-def package(config: Config, average) -> Path:
-    """Writes averaged weights as `jaxvsr.weights.load` reads them; their path."""
-    path = config.run / f"{config.use}-{config.network}.safetensors"
+def package(config: Config, average, folder: Path | None = None) -> Path:
+    """Writes averaged weights to `folder`, the run's by default, for `weights.load`; their path."""
+    path = (folder or config.run) / f"{config.use}-{config.network}.safetensors"
     net = config.net.clone(clip=True) if hasattr(config.net, "clip") else config.net
     facts = {"network": config.network, "use": config.use, "loss": config.loss}
     if jax.process_index() == 0:

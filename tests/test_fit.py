@@ -31,6 +31,10 @@ REFUSED = {
     "all frozen": ({"phases": (phase(frozen=("first", "last")),)}, "freezes the whole generator"),
     "no terms": ({"phases": (phase({}),)}, "has no terms"),
     "no steps": ({"phases": (train.Phase("only", 0, L1),)}, "steps 0; give 1 or more"),
+    "stop": (
+        {"phases": (phase(stop=train.Stop("psnr", at=30)),)},
+        "'only' stops by 'psnr', but nothing is validated; give fit validate",
+    ),
     "no phase": ({"phases": []}, "no phase to train"),
     "updates": ({"phases": (phase(critic_updates=2),)}, "needs a critic"),
     "optimiser": (
@@ -137,7 +141,9 @@ def test_a_phase_stops_without_a_better_score(tmp_path):
 
 
 def test_a_collapse_is_told_and_the_best_is_kept(tmp_path):
-    end = fit(tmp_path, validate=scored(0.2, 0.1, 0.16))
+    steps, count = [], lambda average: steps.append(len(steps))
+    end = fit(tmp_path, validate=scored(0.2, 0.1, 0.16), improved=count)
+    assert len(steps) == 2
     assert end.notices[0].startswith("step 12: lpips is 0.16, 0.1 at best: a collapse?")
     assert [p.name for p in (tmp_path / "best").iterdir() if p.name != "lock"] == ["8"]
 

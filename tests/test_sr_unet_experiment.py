@@ -1,7 +1,11 @@
 """SR-UNet's run: its recipes, its data, its phases, what it writes, and its tables."""
 
 import json
+import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +73,36 @@ def test_the_same_command_goes_on(asked, scores):
     assert experiment.main(asked) == scores
 
 
+KILLED = """
+import os, pickle, signal, sys
+from functools import partial
+from experiments import sr_unet
+from jaxvsr.data.pipeline import Singles
+drawn, draw = [], Singles.__next__
+def killed(self):
+    drawn.append(1)
+    if len(drawn) == 4:  # one to try the step on, then the third
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(self)
+Singles.__next__, sr_unet.train.Cadence = killed, partial(sr_unet.train.Cadence, save=0)
+sr_unet.main(pickle.load(sys.stdin.buffer))
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
+    """Over the pipeline as users have it, with its threads."""
+    broken = replace(asked, run=tmp_path / "run")
+    line, root = [sys.executable, "-c", KILLED], Path(experiment.__file__).parents[1]
+    done = subprocess.run(line, input=pickle.dumps(broken), cwd=root, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    kept = {path.name for path in (broken.run / "checkpoints").iterdir()}
+    assert kept == {"0", "1", "2", "lock"}
+    assert experiment.main(broken) == scores
+    paths = (run / "paper-sr_unet.safetensors" for run in (broken.run, asked.run))
+    pieces, whole = (weights.load(path, folded=False).params for path in paths)
+    jax.tree.map(np.testing.assert_array_equal, pieces, whole)
+
+
 def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
     moved = shutil.copytree(films, tmp_path / "moved")
     assert experiment.main(replace(asked, data=(moved,))) == scores
@@ -119,6 +153,20 @@ def test_a_run_begins_with_given_weights(asked, scores):
         experiment.starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
     with pytest.raises(WeightsError, match="not a sr_unet"):
         experiment.starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
+
+
+def test_the_best_weights_of_a_run_that_gets_worse_can_be_used(asked, monkeypatch, tmp_path):
+    told = iter([0.2, 0.1, 0.4])
+    monkeypatch.setattr(experiment.validation, "over", lambda *_: lambda _: {"lpips": next(told)})
+    config = experiment.checked(replace(asked, run=tmp_path / "run", validate=1))
+    experiment.main(config)
+    paths = (sr_unet_tables.weights_of(str(folder)) for folder in (config.run, config.run / "best"))
+    last, best = (weights.load(path, folded=False).params for path in paths)
+    assert (np.asarray(last["conv_last"]["bias"]) != best["conv_last"]["bias"]).any()
+    begun = experiment.starting(replace(config, start=str(config.run / "best")))
+    jax.tree.map(np.testing.assert_array_equal, begun["generator"], best)
+    kept = [path.name for path in (config.run / "best").iterdir()]
+    assert sorted(kept) == ["2", "lock", "paper-sr_unet.safetensors"]
 
 
 def test_phases_are_the_papers():

@@ -1,12 +1,16 @@
-"""Downloads are checked, kept, and never left half done."""
+"""Downloads are checked, kept, and never left half done; so are weights that are written."""
 
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jax
+import numpy as np
 import pytest
 
-from jaxvsr.errors import WeightsError
+from jaxvsr import weights
+from jaxvsr.errors import OutputError, SpaceError, WeightsError
+from jaxvsr.models.espcn import ESPCN
 from jaxvsr.weights import store
 
 BODY = bytes(range(256)) * 2000
@@ -89,3 +93,18 @@ def test_progress_shows_on_a_terminal_only(server, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     store.fetch(f"{url}/other.pth")
     assert "100%" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_weights_that_were_there(tmp_path):
+    """Linux's /dev/full has no space for anybody."""
+    net, path = ESPCN(scale=2, widths=(4, 4)), tmp_path / "net.safetensors"
+    params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))["params"]
+    weights.save(path, params, weights.metadata_of(net))
+    before = path.read_bytes()
+    (tmp_path / "net.safetensors.part").symlink_to("/dev/full")
+    with pytest.raises(SpaceError, match=r"net\.safetensors: no space left; free some") as full:
+        weights.save(path, params, weights.metadata_of(net))
+    assert "\n" not in str(full.value) and path.read_bytes() == before
+    with pytest.raises(OutputError, match="cannot be written"):
+        weights.save(tmp_path / "nowhere" / "net.safetensors", params, weights.metadata_of(net))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

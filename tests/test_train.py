@@ -186,8 +186,9 @@ def test_gradients_are_clipped_by_their_global_norm():
     assert length == pytest.approx(1e-3, rel=1e-3) and metrics["norm"] > 1e-2
 
 
-@pytest.mark.parametrize("on", [1, 2])
-def test_a_batch_in_parts_is_the_batch(on):
+@pytest.mark.parametrize(("on", "backend"), [(1, "cpu"), (2, "cpu"), (1, "gpu"), (2, "gpu")])
+def test_a_batch_in_parts_is_the_batch(on, backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # it chooses how parts follow
     whole, parts = (play(phase(accumulate=k), 2, on=on) for k in (1, 4))
     close(parts[1].params, whole[1].params, atol=1e-6)
     assert parts[2]["l1"] == pytest.approx(whole[2]["l1"], rel=1e-5)

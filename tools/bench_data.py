@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-from jaxvsr import train
+from jaxvsr import cores, train
 from jaxvsr.data import made_up, pipeline, sources
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.degradation import Recipe
@@ -43,7 +43,7 @@ class Args:
     """That trains."""
     shots: int = 24
     """Made-up scenes in the cached folder."""
-    threads: int = os.cpu_count() or 2
+    threads: int = cores.usable()
     flips: str = "horizontal"
 
 
@@ -51,8 +51,8 @@ def main(args: Args) -> None:
     """Prints a table: source, ms a batch, crops a second, megabytes a second; then the verdict."""
     if args.quick:
         args = replace(args, batches=20, steps=2, shots=4)
-    train.start(args.accelerator)
     feed = Feed(flips=args.flips, threads=args.threads)
+    train.start(args.accelerator, feed.batch)
     large = made_up.procedural(0, args.shots, 24, (384, 384))
     clips = sources.find(args.folder, frames=feed.frames) if args.folder else large
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
@@ -89,8 +89,7 @@ def eating(batch: dict[str, np.ndarray], count: int) -> float:
     """One row: crops a second that a step of training takes, on all frames of a batch at once."""
     frames = {name: clips.reshape(-1, *clips.shape[2:]) for name, clips in batch.items()}
     images, patch = frames["lr"].shape[:2]
-    training = InJAX(Case("sr_unet", "l1", images, patch))
-    training.batch = frames
+    training = InJAX(Case("sr_unet", "l1", images, patch), rows=frames)
     step = lambda: (training.step(), training.wait())
     step()  # compiles
     name = f"a step of SR-UNet, L1, {jax.default_backend()}"

@@ -197,10 +197,10 @@ def told(row: dict) -> str:
 class InJAX:
     """The library's own step, as `train.fit` runs it."""
 
-    def __init__(self, case: Case, params: dict | None = None):
+    def __init__(self, case: Case, params: dict | None = None, rows: dict | None = None):
         game, phase = table(case)
         whole, split = train.shardings(used(case.batch))
-        self.batch = train.distribute(batch(case), split)
+        self.batch = train.distribute(rows or batch(case), split)
         self.program = jax.jit(train.make_step(game, phase), donate_argnums=0)
         state = train.init(jax.random.key(0), params or untrained(case), game, phase)
         self.state = train.replicate(state, whole)

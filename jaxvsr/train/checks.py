@@ -1,6 +1,6 @@
 """What is refused before a run starts: each a UsageError or WeightsError of one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,10 @@ from jaxvsr.train.step import make_step
 from jaxvsr.weights import shapes_of
 
 
-def check_phases(game: Game, phases: Sequence[Phase], params: Mapping[str, Params]) -> None:
-    """Names and numbers: terms, critics, frozen parts, counts."""
+def check_phases(
+    game: Game, phases: Sequence[Phase], params: Mapping[str, Params], validate: Callable | None
+) -> None:
+    """Names and numbers: terms, critics, frozen parts, counts; and what a stop needs."""
     if not phases:
         raise UsageError("no phase to train; give one or more")
     _known("game", "player", (GENERATOR, *game.critics), game.players)
@@ -36,6 +38,9 @@ def check_phases(game: Game, phases: Sequence[Phase], params: Mapping[str, Param
                 raise UsageError(f"{where}: {name} {getattr(phase, name)}; give 1 or more")
         if phase.critic_updates > 1 and not phase.critics:
             raise UsageError(f"{where}: critic_updates needs a critic; add one, or leave it at 1")
+        if phase.stop is not None and validate is None:
+            why = f"stops by {phase.stop.metric!r}, but nothing is validated"
+            raise UsageError(f"{where} {why}; give fit validate, or leave stop out")
         _optimisers(where, game, phase)
 
 

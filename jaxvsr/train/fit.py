@@ -34,8 +34,8 @@ class Cadence:
     - `tell`, `validate`: steps between lines of the log, and between validations.
     - `save`: seconds between checkpoints; `keep` of them stay.
     - `misses`: skipped steps in a row that end the run.
-    - `guard`: the validation score, lower is better, whose best checkpoint is kept in `best/`,
-      and whose growth by `factor` over that best is told as a collapse.
+    - `guard`: the validation score, lower is better, whose best checkpoint is kept in `best/`
+      and shown to `improved`, and whose growth by `factor` over that best is told as a collapse.
     """
 
     tell: int = 100
@@ -67,6 +67,7 @@ def fit(
     config: Mapping,
     free: Sequence[str] = (),
     validate: Callable[[Params], Mapping] | None = None,
+    improved: Callable[[Params], None] | None = None,
     cadence: Cadence | None = None,
     show: str = "text",
     on: Sequence[jax.Device] | None = None,
@@ -76,8 +77,8 @@ def fit(
     `batches` yields this process's rows of each batch, numpy arrays, and has `get_state` and
     `set_state`. `config` names the run: it must be the same when `folder` is used again, but for
     its fields in `free`. `validate` gets the generator's moving average, not to be kept, and
-    returns numbers, which are scores, and pictures [H, W, 3], which go to TensorBoard; it runs on
-    every process, every `cadence.validate` steps and at the end of each phase.
+    returns numbers, which are scores, and pictures [H, W, 3] for TensorBoard, on every process,
+    every `cadence.validate` steps and as each phase ends; `improved` gets it at the best yet.
 
     The run is saved as it begins, at the end of each phase, when it is asked to stop, and every
     `cadence.save` seconds. Started again with the same folder it goes on from the last checkpoint,
@@ -87,8 +88,8 @@ def fit(
     folder of another run), WeightsError (weights of another network). Later: StoppedError,
     SpaceError, OutputError, DivergedError.
     """
-    checks.check_phases(game, phases, params)
-    run = _Run(Path(folder), game, tuple(phases), batches, cadence or Cadence(), validate, on)
+    checks.check_phases(game, phases, params, validate)
+    run = _Run(Path(folder), game, tuple(phases), batches, cadence, (validate, improved), on)
     try:
         run.open(key, params, config, tuple(free), show)
         with signals.listening() as asked:
@@ -114,9 +115,10 @@ def check_folder(folder: Path, config: Mapping, *, free: Sequence[str] = ()) -> 
 class _Run:
     """The state of a run on the host, beside the state on the devices."""
 
-    def __init__(self, folder, game, phases, batches, cadence, validate, on):
+    def __init__(self, folder, game, phases, batches, cadence, hooks, on):
         self.folder, self.game, self.phases = folder, game, phases
-        self.batches, self.cadence, self.validate = batches, cadence, validate
+        self.batches, self.cadence = batches, cadence or Cadence()
+        self.validate, self.improved = hooks
         self.whole, self.split = devices.shardings(on)
         # What must outlive a restart: where the run stands, and its best scores so far.
         self.memo = {"phase": 0, "began": 0, "best": None, "stop": {}, "scores": {}}
@@ -260,6 +262,8 @@ class _Run:
         if best is None or now < best:
             self.memo["best"] = now
             self.best.save(self.step, self.state, self._told_memo())
+            if self.improved is not None:
+                self.improved(self.state.ema)
         elif not now <= factor * best:
             told = f"step {self.step}: {name} is {now:.4g}, {best:.4g} at best: a collapse?"
             self.telling.notice(f"{told} The best is kept in {self.folder / 'best'}")

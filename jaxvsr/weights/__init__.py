@@ -4,7 +4,6 @@ Files hold tensors and nothing that runs: `.safetensors`, `.pth`/`.pt` and ncnn 
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import numpy as safetensors
 
 from jaxvsr.errors import WeightsError
 from jaxvsr.layers import fold
 from jaxvsr.models import MODELS, Spec, spec_of
+from jaxvsr.video.encode import failing
 from jaxvsr.weights import layouts
 from jaxvsr.weights.ncnn import read_ncnn
 from jaxvsr.weights.store import PACKAGED, locate
@@ -73,18 +73,21 @@ def save(path: str | Path, params: Mapping, metadata: Mapping[str, str]) -> None
     """Writes parameters as safetensors under PyTorch's names, in the type that they have.
 
     `metadata` are texts, and must hold "architecture" (a key of MODELS) and "fields" (JSON), as
-    `metadata_of` gives them. The file appears whole or not at all.
+    `metadata_of` gives them. The file appears whole or not at all: SpaceError or OutputError where
+    it cannot be written, and what was there before stays.
     """
     if metadata.get("architecture") not in MODELS or "fields" not in metadata:
         raise ValueError(f"metadata needs architecture (one of {', '.join(MODELS)}) and fields")
     path = Path(path)
     part = path.with_name(path.name + ".part")
     texts = {key: str(value) for key, value in metadata.items()}
-    save_file(layouts.from_tree(params), part, texts)
-    mask = os.umask(0)
-    os.umask(mask)
-    part.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
-    part.replace(path)
+    data = safetensors.save(layouts.from_tree(params), texts)
+    with failing(path):
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def metadata_of(module: nn.Module) -> dict[str, str]:
