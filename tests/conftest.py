@@ -32,3 +32,14 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path}; set JAXVSR_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory) -> Path:
+    """Five small films in a folder, to be read alone."""
+    import media
+
+    folder = tmp_path_factory.mktemp("films")
+    for name in ("ant", "bee", "cat", "dog", "eel"):
+        media.film(folder / f"{name}.mp4", media.Picture(frames=6, width=192, height=128))
+    return folder

@@ -55,7 +55,7 @@ def main(args: Args) -> None:
     train.start(args.accelerator, feed.batch)
     large = made_up.procedural(0, args.shots, 24, (384, 384))
     clips = sources.find(args.folder, frames=feed.frames) if args.folder else large
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
+    print(f"{platform.processor() or platform.machine()}, {cores.usable()} cores, ", end="")
     print(f"{args.threads} threads, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}")
     print(f"batch of {feed.batch} x {feed.frames} x {feed.crop} x {feed.crop}, flips {feed.flips}")
     print("source\tms/batch\tcrops/s\tMB/s")
