@@ -95,8 +95,7 @@ def pieces(frames: jax.Array) -> jax.Array:
 
 def falling(plan: tuple[train.Phase, ...], peak: float) -> tuple[train.Phase, ...]:
     """The phases, each with a rate that rises for a little while and falls along a cosine."""
-    warm = lambda phase: min(200, phase.steps // 10)
-    adam = lambda phase: rates.adam(peak, phase.steps, warm=warm(phase), last=peak / 50)
+    adam = lambda phase: rates.adam(peak, phase.steps, last=peak / 50)
     return tuple(replace(phase, tx=adam(phase)) for phase in plan)
 
 

@@ -22,6 +22,7 @@ from experiments import DATA, say
 from experiments.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
+from jaxvsr.data.pipeline import check_batch
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.sr_unet import LIGHT, SRUNet
 
@@ -76,7 +77,8 @@ def main(config: Config) -> dict[str, float]:
     train.start(config.accelerator, config.batch)
     if config.smoke:
         return smoke(config)
-    config.run.mkdir(parents=True, exist_ok=True)
+    check_batch(config.batch, jax.device_count())
+    train.check_folder(config.run, identity(config))
     known, unseen = (load_crops(config, held_out) for held_out in (False, True))
     return fit(config, SRUNet(clip=False, **LIGHT), known, unseen)
 
@@ -96,9 +98,8 @@ def smoke(config: Config) -> dict[str, float]:
 
 
 def table(net: SRUNet, rate: float, steps: int) -> tuple[train.Game, train.Phase]:
-    """What is trained, and its one phase; a short one warms up for a tenth of it."""
-    tx = train.adam(rate, steps, warm=min(200, steps // 10))
-    game = train.Game({"generator": trained_folded(net)}, TERMS, tx)
+    """What is trained, and its one phase."""
+    game = train.Game({"generator": trained_folded(net)}, TERMS, train.adam(rate, steps))
     return game, train.Phase("fidelity", steps, {"l1": 1.0})
 
 
@@ -111,7 +112,6 @@ def untrained(net: SRUNet, seed: int):
 def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) -> dict[str, float]:
     """Runs to `config.steps` with a checkpoint every two minutes; writes the averaged weights."""
     game, phase = table(net, config.rate, config.steps)
-    named = {"rate": config.rate, "batch": config.batch, "patch": config.patch}
 
     def validated(params):
         package(config, net, params)
@@ -124,12 +124,17 @@ def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) ->
         {"generator": untrained(net, config.seed)},
         Draws(known, config),
         key=jax.random.key(config.seed),
-        config=named | {"seed": config.seed, "clips": config.clips},
+        config=identity(config),
         validate=validated,
         cadence=train.Cadence(validate=500),
     )
     package(config, net, end.state.ema)
     return dict(end.scores)
+
+
+def identity(config: Config) -> dict:
+    """What must be the same when a run goes on."""
+    return {name: getattr(config, name) for name in ("rate", "batch", "patch", "seed", "clips")}
 
 
 class Draws(Numbered):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments import sr_unet_light as experiment
+from jaxvsr.errors import UsageError
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def test_stills_alone_are_mixed_in(bare, monkeypatch, capsys):
     clips = list(experiment.clips(np.random.default_rng(0), 3, held_out=False))
     assert len(clips) == 3 and all((clip[0, 128, 128] == (250, 3, 7)).all() for clip in clips)
     assert "no videos" in capsys.readouterr().err
+
+
+def test_what_cannot_start_is_refused_before_crops_are_cut(bare, tmp_path):
+    asked = experiment.Config(run=tmp_path / "run", batch=6)
+    with pytest.raises(UsageError, match="batch 6 does not divide"):
+        experiment.main(asked)
+    assert not asked.run.exists()

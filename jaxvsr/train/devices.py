@@ -83,7 +83,7 @@ def _join(accelerator: str) -> None:
         elif _among_others(os.environ) or (accelerator == "tpu" and _on_tpu_pod(os.environ)):
             jax.distributed.initialize()
     except (ValueError, RuntimeError, OSError) as error:
-        cause = str(error).splitlines()[0]
+        cause = str(error).partition("\n")[0] or type(error).__name__
         remedy = f"start all of them, or set {', '.join(EXPLICIT)}"
         remedy += "; TPU_SKIP_MDS_QUERY=1 for a TPU alone" if accelerator == "tpu" else ""
         raise UsageError(f"the other processes of this run: {cause}; {remedy}") from error

@@ -24,6 +24,7 @@ def multistep(start: float, at: Sequence[int], factor: float = 0.5) -> optax.Sch
     return optax.piecewise_constant_schedule(start, dict.fromkeys(at, factor))
 
 
-def adam(peak: float, steps: int, *, warm: int = 200, last: float = 1e-6):
-    """Adam(0.9, 0.999) whose rate is `cosine`."""
+def adam(peak: float, steps: int, *, warm: int | None = None, last: float = 1e-6):
+    """Adam(0.9, 0.999) whose rate is `cosine`; it warms up for a tenth, 200 steps at most."""
+    warm = min(200, steps // 10) if warm is None else warm
     return optax.adam(cosine(peak, steps, warm=warm, last=last))
