@@ -37,7 +37,7 @@ def over(clips: Sequence[Pair], forward: Callable, judge: dict | None = None) ->
         return _means(found), np.concatenate([_middle(real), _middle(fake)])
 
     def validate(params) -> dict:
-        params = jax.device_get(params)  # one frame at a time, on one device
+        params = jax.device_put(jax.device_get(params))  # on one device, as its single frames
         scores, strips = zip(*(of_clip(params, pair) for pair in clips), strict=True)
         alike = [strip for strip in strips if strip.shape == strips[-1].shape]
         return _means(scores) | {"real_above_made": np.concatenate(alike[-4:], axis=1)}

@@ -4,8 +4,6 @@ On a CPU three things are written otherwise than XLA would do them: grouped and 
 convolutions, and the gradient of a kernel. The values are the same.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -37,11 +35,9 @@ def kernel_gradient(x, slopes, size: tuple[int, int]):
     A sum over pieces of rows. Each is a convolution in which the slopes are the kernel and `x`
     moves, or the other way round: the wider one stays still.
     """
-    (before, across), (after, behind) = _margins(size)
-    swap = x.shape[-1] > slopes.shape[-1]
+    swap, margins = x.shape[-1] > slopes.shape[-1], _margins(size)
     still, moving = (x, slopes) if swap else (slopes, x)
-    if swap:
-        before, after, across, behind = after, before, behind, across
+    (before, across), (after, behind) = reversed(margins) if swap else margins
     moving = jnp.pad(moving, ((0, 0), (before, after), (0, 0), (0, 0)))
     height, row = still.shape[1], still.size * still.dtype.itemsize // still.shape[1]
     rows, total = max(1, PIECE // row), 0
@@ -64,7 +60,7 @@ def _margins(size: tuple[int, int]):
 
 
 def _helped(shape, kernel, dtype) -> bool:
-    """True where pieces beat XLA's own gradient of the kernel: see `tools.bench_train`."""
+    """True where pieces were measured to beat XLA's own gradient of the kernel."""
     into, out = kernel[2:]
     if dtype != jnp.float32:  # what is summed in halves would be less exact
         return False
@@ -84,12 +80,8 @@ def _kept(x, kernel):
 
 def _backward(kept, slopes):
     x, kernel = kept
-    (own,) = jax.linear_transpose(partial(_of_input, kernel), x)(slopes)
+    (own,) = jax.linear_transpose(lambda x: dense(x, kernel), x)(slopes)
     return own, kernel_gradient(x, slopes, kernel.shape[:2])
-
-
-def _of_input(kernel, x):
-    return dense(x, kernel)
 
 
 _in_pieces.defvjp(_kept, _backward)

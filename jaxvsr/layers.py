@@ -100,7 +100,7 @@ def fold(params: Mapping) -> dict:
 def trained_folded(net: nn.Module) -> Callable:
     """f(params, frames) for training: folded within the step, with the unfolded one's gradients.
 
-    A sixth faster than the blocks as they are written. A network that does not fold is itself.
+    A sixth faster than the blocks as they are written. What does not fold is applied as it is.
     """
     if not hasattr(net, "folded"):
         return lambda params, frames: net.apply({"params": params}, frames)

@@ -126,6 +126,7 @@ def test_a_tpu_pod_is_known_by_its_variables():
     assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a,b"})
     assert devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_COORDINATOR_ADDRESS": "b"})
     assert not devices._on_tpu_pod({"TPU_WORKER_HOSTNAMES": "a"})
+    assert not devices._on_tpu_pod({})  # no TPU here
 
 
 def test_cores_are_devices_that_share_a_batch():
@@ -147,7 +148,6 @@ def test_a_run_on_a_cpu_uses_its_cores(batch, env, count):
     command = [sys.executable, "-c", told.format(batch)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) == count
-    assert not devices._on_tpu_pod({})  # no TPU here
 
 
 @pytest.fixture

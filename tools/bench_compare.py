@@ -4,7 +4,6 @@ Everything that is compared runs in turns within one process, and ratios of medi
 counts. Compiling is left out: programs are kept on disk, and the first turn does not count.
 """
 
-import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -50,8 +49,8 @@ class Args:
 def main(args: Args) -> None:
     """Makes the pair and prints the ratios."""
     allocator.keep_memory()  # as the command does
-    cores.show(min(cores.usable(), 8))
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, JAX {jax.__version__}")
+    cores.show()
+    print(f"{date.today()}, {platform.machine()}, {cores.usable()} cores, JAX {jax.__version__}")
     with tempfile.TemporaryDirectory() as folder, compiled_once(Path(folder, "xla")):
         pair = write_pair(Path(folder), args)
         films = [Film(path) for path in pair]

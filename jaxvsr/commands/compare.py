@@ -72,7 +72,7 @@ class Compare:
         asked = [candidates.parse(text) for text in self.candidates]
         self._check(asked)
         allocator.keep_memory()
-        cores.show(min(cores.usable(), 8))
+        cores.show()
         truth = open_source(self.reference)
         opened = [replace(c, path=open_source(c.path)) for c in asked]
         with jax.default_device(find_device(self)):
