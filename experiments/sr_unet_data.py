@@ -127,9 +127,10 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
         found = [clips_at(folder, seed) for folder in folders]
         every = [clip for one in found for clip in one.clips]
         skipped = tuple(line for one in found for line in one.skipped)
+        dealt = _dealt(every, share, sequence_of, skipped, ", ".join(map(str, folders)))
         stills = sum(isinstance(clip, made_up.MovingStill) for clip in every)
-        skipped += (f"{stills} stills under a moving camera",)[: stills > 0]
-        return _dealt(every, share, sequence_of, skipped, ", ".join(map(str, folders)))
+        told = (f"{stills} stills under a moving camera",) if stills else ()
+        return replace(dealt, told=told + dealt.told)
     if (DATA / "train/video").is_dir():
         every, skipped = shared_clips(DATA / "train", seed)
         return _dealt(every, share, lambda c: c.name.split("_")[0], skipped, f"{DATA / 'train'}")

@@ -150,3 +150,4 @@ def test_stills_and_clips_in_one_folder_are_told_apart(films, tmp_path):
     found = sr_unet_data.material((tmp_path,), 0.2, 0)
     assert len(found.known) + len(found.unseen) == 5 + 4
     assert found.told[0] == "4 stills under a moving camera"
+    assert not found.skipped  # nothing is left out
