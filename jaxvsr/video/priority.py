@@ -1,37 +1,70 @@
 """Threads stay ordinary where an encoder would make them real-time."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 THREADS = Path("/proc/self/task")  # of Linux
+VERSION, NICE = 0x20080522, 1 << 23  # capabilities(7): the format of today, CAP_SYS_NICE
 
 
 class ordinary:  # noqa: N801  (reads as a word in `with ordinary():`)
-    """Takes real-time priority back from every thread that got it within the block.
+    """Nothing that this thread calls within the block can make a thread real-time.
 
-    Where it may, as root does in a container, SVT-AV1 gives it to its threads and to the one that
-    opens the encoder, and leaves it there. What that thread goes on to compute then keeps all
-    others off its core, the kernel's included: a process that waited for another hung for good.
+    Where it may, as root does in a container, SVT-AV1 does so to its threads and to the one that
+    opens the encoder, and leaves it so. What that thread goes on to compute then keeps all others
+    off its core, the kernel's included: a process that waited for another hung for good. So the
+    thread lacks the privilege meanwhile, as threads that it begins do for ever; what became
+    real-time all the same is taken back.
     """
 
     def __enter__(self):
-        self._before = _real_time()
+        self._before = _is_real_time(0)
+        self._lent = _take_privilege()
         return self
 
     def __exit__(self, *_):
-        for thread in _real_time() - self._before:
-            with contextlib.suppress(OSError):  # it has ended
-                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+        if self._lent:
+            _change_privilege(lambda held: held | NICE)
+        if _is_real_time(0) and not self._before:
+            for thread in _real_time():
+                with contextlib.suppress(OSError):  # it has ended
+                    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _take_privilege() -> bool:
+    """True if this thread had the privilege to make threads real-time and has lost it."""
+    return bool(_change_privilege(lambda held: held & ~NICE) & NICE)
+
+
+def _change_privilege(change) -> int:
+    """Changes the thread's effective capabilities 0 to 31; what they were, 0 if it cannot."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None)
+    header = lambda: (ctypes.c_uint32 * 2)(VERSION, 0)  # 0: the calling thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    if libc.capget(header(), sets):
+        return 0
+    before = sets[0]
+    sets[0] = change(before)
+    changed = sets[0] != before and libc.capset(header(), sets) == 0
+    return before if changed else 0
+
+
+def _is_real_time(thread: int) -> bool:
+    """Whether ordinary threads wait for this one; 0 is the calling thread."""
+    known = hasattr(os, "sched_getscheduler")
+    return known and os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR)
 
 
 def _real_time() -> set[int]:
-    """Threads of this process that ordinary ones wait for."""
-    if not THREADS.is_dir():
-        return set()
+    """The threads of this process that are."""
     found = set()
     for thread in map(int, os.listdir(THREADS)):
         with contextlib.suppress(OSError):
-            if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+            if _is_real_time(thread):
                 found.add(thread)
     return found
