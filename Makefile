@@ -15,7 +15,7 @@ demo: $(VENV)/.base
 
 # A file's tests stay in one process: they share what they compiled.
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart=0
 
 # pytest exits with 5 where no test carries the mark.
 define marked
