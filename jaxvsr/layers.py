@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxvsr import ops
@@ -77,39 +78,52 @@ def leaky_relu(x):
 class RepBlock(nn.Module):
     """relu(W3 * x + W1 * x + x); where the width changes, and once folded, relu(W3 * x).
 
-    RepVGG's block as SR-UNet has it (Vaccaro et al., MM 2021, Eq. 2).
+    RepVGG's block as SR-UNet has it (Vaccaro et al., MM 2021, Eq. 2). `folded` "kernels" has both
+    kernels in one and x beside it, relu(W3 * x + x): for bfloat16, which would round 1 plus a
+    weight to 1/128.
     """
 
     width: int
-    folded: bool = False
+    folded: bool | str = False
     impl: str = "xla"
 
     @nn.compact
     def __call__(self, x):
         conv = Conv(self.width, impl=self.impl, name="conv1")
-        if x.shape[-1] != self.width or self.folded:
+        if x.shape[-1] != self.width or self.folded is True:
             return conv(x, activation="relu")
+        if self.folded == "kernels":
+            return nn.relu(conv(x) + x)
         return nn.relu(conv(x) + Conv(self.width, 1, name="conv_adapter")(x) + x)
 
 
-def fold(params: Mapping) -> dict:
-    """What a network of `RepBlock`s with `folded=True` needs for the same function (Eq. 3)."""
-    return {name: _fold_block(p) if "conv_adapter" in p else p for name, p in params.items()}
+def fold(params: Mapping, folded: bool | str = True) -> dict:
+    """What a network of `RepBlock`s with `folded` needs for the same function (Eq. 3)."""
+    block = lambda p: _fold_block(p, folded) if "conv_adapter" in p else p
+    return {name: block(p) for name, p in params.items()}
 
 
 def trained_folded(net: nn.Module) -> Callable:
     """f(params, frames) for training: folded within the step, with the unfolded one's gradients.
 
-    A sixth faster than the blocks as they are written. What does not fold is applied as it is.
+    A sixth faster than the blocks as they are written. In bfloat16 the kernels alone are folded.
+    What does not fold is applied as it is.
     """
     if not hasattr(net, "folded"):
         return lambda params, frames: net.apply({"params": params}, frames)
-    folded = net.clone(folded=True)
-    return lambda params, frames: folded.apply({"params": fold(params)}, frames)
+
+    def forward(params, frames):
+        exact = jax.tree.leaves(params)[0].dtype == jnp.float32
+        how = True if exact else "kernels"
+        return net.clone(folded=how).apply({"params": fold(params, how)}, frames)
+
+    return forward
 
 
-def _fold_block(params: Mapping) -> dict:
+def _fold_block(params: Mapping, folded: bool | str) -> dict:
     conv3, conv1 = params["conv1"], params["conv_adapter"]
-    centre = conv1["kernel"][0, 0] + jnp.eye(conv1["kernel"].shape[-1])
+    centre = jnp.asarray(conv1["kernel"])[0, 0]
+    if folded is True:
+        centre += jnp.eye(len(centre), dtype=centre.dtype)
     kernel = jnp.asarray(conv3["kernel"]).at[1, 1].add(centre)
     return {"conv1": {"kernel": kernel, "bias": conv3["bias"] + conv1["bias"]}}

@@ -10,7 +10,7 @@ from little_run import TERMS, Batches
 
 from experiments import sr_unet_light as experiment
 from jaxvsr import train
-from jaxvsr.layers import trained_folded
+from jaxvsr.layers import RepBlock, fold, trained_folded
 from jaxvsr.models.sr_unet import SRUNet
 
 TINY = SRUNet(width=4, depths=(1,) * 7, clip=False)
@@ -288,6 +288,24 @@ def test_folding_inside_the_step_leaves_value_and_gradient():
     (a, ga), (b, gb) = (jax.jit(jax.value_and_grad(f))(params) for f in (plain, folded))
     np.testing.assert_allclose(a, b, rtol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), ga, gb)
+
+
+def test_bfloat16_leaves_the_identity_out_of_the_kernels():
+    """1 + 2^-9 is 1 in bfloat16: x * (1 + w) summed in a kernel loses w, x + x * w does not."""
+    net = RepBlock(2)
+    params = net.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))["params"]
+    params = jax.tree.map(jnp.zeros_like, params)
+    params["conv_adapter"]["kernel"] += 2**-9 * jnp.eye(2)
+    half = lambda tree: jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree)
+    whole, kernels = (fold({"b": params}, how)["b"]["conv1"]["kernel"] for how in (True, "kernels"))
+    assert (half(whole)[1, 1] == jnp.eye(2)).all() and half(kernels)[1, 1, 0, 0] == 2**-9
+    x = jax.random.uniform(jax.random.key(1), (1, 4, 4, 2))
+    apart = RepBlock(2, folded="kernels").apply({"params": fold({"b": params}, "kernels")["b"]}, x)
+    np.testing.assert_allclose(apart, net.apply({"params": params}, x), rtol=1e-6)
+    params = half(jax.tree.map(lambda p: p + 0.05, experiment.untrained(TINY, 0)))
+    lr = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3), jnp.bfloat16)
+    net, small = TINY.clone(folded="kernels"), {"params": fold(params, "kernels")}
+    assert (trained_folded(TINY)(params, lr) == net.apply(small, lr)).all()
 
 
 def test_calming_colour_leaves_luma():

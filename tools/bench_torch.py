@@ -22,15 +22,15 @@ def sr_unet(
 ) -> Callable[[Pictures], Pictures]:
     """SR-UNet, folded or not, as the parameters are; see `jaxvsr.models.sr_unet`.
 
-    What is not folded is folded in each call, as our training does.
+    What is not folded is folded in each call, as our training does: under autocast without the
+    identity, which bfloat16 would round.
     """
     weights = tensors(params)
     levels = (len(depths) + 1) // 2
 
     def stage(x, name, depth):
         for i in range(depth):
-            block = weights[f"{name}_{i}"]
-            x = F.relu(_conv(x, _folded(block) if "conv_adapter" in block else block["conv1"]))
+            x = F.relu(_block(x, weights[f"{name}_{i}"]))
         return x
 
     def run(frames):
@@ -223,12 +223,21 @@ def leaves(tree: Any) -> Sequence[torch.Tensor]:
     return [tree]
 
 
-def _folded(block):
-    """One 3x3 convolution for a block; see `jaxvsr.layers.fold`."""
+def _block(x, block):
+    """A block before its activation; see `jaxvsr.layers.trained_folded`."""
+    if "conv_adapter" not in block:
+        return _conv(x, block["conv1"])
+    if torch.is_autocast_enabled(x.device.type):
+        return _conv(x, _folded(block)) + x
+    point = block["conv_adapter"]["kernel"]
+    identity = torch.eye(len(point), device=point.device)[..., None, None]
+    return _conv(x, _folded(block, identity))
+
+
+def _folded(block, identity=0.0):
+    """One 3x3 convolution for both of a block; see `jaxvsr.layers.fold`."""
     wide, point = block["conv1"], block["conv_adapter"]
-    out = point["kernel"].shape[0]
-    centre = point["kernel"] + torch.eye(out, device=point["kernel"].device)[..., None, None]
-    kernel = wide["kernel"] + F.pad(centre, (1, 1, 1, 1))
+    kernel = wide["kernel"] + F.pad(point["kernel"] + identity, (1, 1, 1, 1))
     return {"kernel": kernel, "bias": wide["bias"] + point["bias"]}
 
 

@@ -54,7 +54,7 @@ class RepESPCN(nn.Module):
     scale: int = 2
     width: int = 60
     blocks: int = 5
-    folded: bool = False
+    folded: bool | str = False
     impl: str = "xla"
 
     multiple = 1

@@ -33,7 +33,7 @@ class SRUNet(nn.Module):
     scale: float = 2
     width: int = 64
     depths: tuple[int, ...] = (2, 3, 3, 3, 3, 3, 3)
-    folded: bool = False
+    folded: bool | str = False
     clip: bool = True
     corners: bool = False
     impl: str = "xla"
