@@ -6,6 +6,7 @@ python -m experiments.sr_unet --network unet          # another row of Table 2, 
 python -m experiments.sr_unet --use x2                # weights for a use instead of the paper's
 python -m experiments.sr_unet table RUN...            # Table 2 and the rate-distortion curves
 python -m experiments.sr_unet overfit CLIP            # Table 4: a network of its own for one film
+python -m experiments.sr_unet pack FILE.zip           # coded clips for a machine without them
 
 Claim: better LPIPS and VMAF than H.265 with bicubic enlargement, in real time. The same command
 continues a run that was stopped; one for the paper ends with its row of Table 2, paper | ours.
@@ -56,6 +57,7 @@ NETWORKS = {
 TINY = SRUNet(width=4, depths=(1,) * 7, clip=False)
 STEPS = 80 * 1280  # Sect. 3.3
 PATCH = 96
+LENGTH = 24  # frames of a shot, about. Ours
 WARM = 0.1  # ours: share of the steps by pixels alone; the paper starts with every term
 FIDELITY = {"l1": 1.0, "ssim": 0.1}  # ours
 PERCEPTUAL = {"lpips": 1.0, "ssim": 1.0, "adversarial": 1e-3}  # Eq. 4
@@ -66,6 +68,7 @@ def terms(net: str, params: dict) -> dict[str, Callable]:
     """Eq. 4, and the L1 that the text before it names; `params` are LPIPS's of trunk `net`."""
     return {
         "l1": lambda r: losses.l1(r.fake, r.hr),
+        "mse": lambda r: losses.mse(r.fake, r.hr),
         "lpips": lambda r: losses.lpips(r.fake, r.hr, params, net=net),
         "ssim": lambda r: losses.ssim(r.fake, r.hr),
         "adversarial": lambda r: losses.non_saturating_generator(r.judge("critic", pieces(r.fake))),
@@ -105,9 +108,10 @@ def phases(
     share: float = WARM,
     ssim: float = FIDELITY["ssim"],
     lead: float | None = None,
+    pixels: str = "l1",
 ) -> tuple[train.Phase, ...]:
     """The fidelity phase, and behind it Eq. 4 unless `loss` is "fidelity"."""
-    fidelity = FIDELITY | {"ssim": ssim}
+    fidelity = {pixels: FIDELITY["l1"], "ssim": ssim}
     if loss == "fidelity":
         return (train.Phase("fidelity", steps, fidelity),)
     first = math.ceil(share * steps)
@@ -131,6 +135,8 @@ class Config:
     """Eq. 4 after a fidelity phase (ours), or that alone: L1 + ssim * (1 - SSIM)."""
     ssim: float = FIDELITY["ssim"]
     """Weight of SSIM in the fidelity phase. More looks firmer, less is nearer to the truth."""
+    pixels: Literal["l1", "mse"] = "l1"
+    """The fidelity phase's other term; mse is what PSNR measures, and gains it some. Ours."""
     lead: float | None = None
     """The critic learns only while it is less far ahead than this; TecoGAN's is 0.4. Ours."""
     lpips: Literal["squeeze", "vgg"] = "squeeze"
@@ -148,8 +154,8 @@ class Config:
     """Weights of the same network to begin with, such as those of a fidelity run, or the folder of
     such a run, whose critic then goes on too; RUN/best is where its LPIPS was best."""
     data: tuple[Path, ...] = ()
-    """Folders of clips, or NAME/SPLIT=FOLDER for a published set (reds/train=data/REDS); by
-    default the clips of JAXVSR_DATA, or made-up scenes."""
+    """Folders of clips, or NAME/SPLIT=FOLDER for a published set (reds/train=data/REDS), or packs
+    (FILE.zip); by default the clips of JAXVSR_DATA, or made-up scenes."""
     share: float = 0.2
     """Of the sequences that is held out to validate on."""
     keep: Path = Path("runs/sr_unet_data")
@@ -168,8 +174,7 @@ class Config:
 
 def checked(config: Config) -> Config:
     """The config with what hangs on other fields filled in. Raises UsageError."""
-    if config.use not in sr_unet_data.RECIPES:
-        raise UsageError(f"no use {config.use!r}; choose from {', '.join(sr_unet_data.RECIPES)}")
+    sr_unet_data.check_use(config.use)
     name = config.network or ("sr_unet_light" if config.use == "light_x2" else "sr_unet")
     if name == "bicubic":
         raise UsageError("bicubic learns nothing; it is a row of: experiments.sr_unet table RUN...")
@@ -200,15 +205,12 @@ def main(config: Config) -> dict[str, float]:
     params = starting(config)
     found = sr_unet_data.material(config.data, config.share, config.seed)
     say(*found.told)
-    judge_of = judges.lpips_params("alex") if perceptual and found.unseen else None
+    judge_of = judges.lpips_params("alex") if perceptual and found.validates else None
     told = identity(config, found)
     train.check_folder(config.run, told, free=FREE)
-    feed = feed_of(config)
-    batches = sr_unet_data.frames_of(found.known, config.use, feed, config.keep)
-    unseen, left = (), ()
-    if found.unseen:
-        unseen, left = sr_unet_data.held_out(found.unseen, config.use, feed, config.keep)
-    say(*sr_unet_data.left_out((*batches.skipped, *left), len(found.skipped)))
+    fed = sr_unet_data.fed(found, config.use, feed_of(config), config.keep)
+    batches, unseen, left = fed
+    say(*left)
     score = validation.over(unseen, trained_folded(config.net), judge_of) if unseen else None
     return fit(config, told, judge, params, batches, score)
 
@@ -219,7 +221,7 @@ def feed_of(config: Config) -> Feed:
         batch=config.batch,
         crop=config.patch,
         frames=1,
-        length=24,
+        length=LENGTH,
         flips="horizontal",
         seed=config.seed,
         threads=config.threads,
@@ -280,7 +282,7 @@ def game_of(config: Config, judge: dict) -> train.Game:
 def fit(config: Config, told: dict, judge: dict, params, batches, score) -> dict[str, float]:
     """Plays all phases, and writes the averaged weights at each validation."""
     steps, share = max(round(config.scale * STEPS), 1), 0 if config.start else WARM
-    plan = phases(config.loss, steps, share, config.ssim, config.lead)
+    plan = phases(config.loss, steps, share, config.ssim, config.lead, config.pixels)
     plan = plan if config.decay == "constant" else falling(plan, config.rate)
 
     def validated(average):
@@ -336,9 +338,10 @@ def drawn(untrained: Callable, key: jax.Array):
 def command(args: list[str]) -> object:
     """What the command line asks for."""
     from experiments.sr_unet_overfit import Overfit
+    from experiments.sr_unet_pack import Pack
     from experiments.sr_unet_tables import Table, conclude
 
-    others = {"table": Table, "overfit": Overfit}
+    others = {"table": Table, "overfit": Overfit, "pack": Pack}
     if args and args[0] in others:
         prog = f"python -m experiments.sr_unet {args[0]}"
         return tyro.cli(others[args[0]], args=args[1:], prog=prog).run()

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from experiments import DATA, counted
-from jaxvsr.data import builders, catalogue, made_up, pipeline, shots, sources
+from jaxvsr.data import builders, catalogue, made_up, packed, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
 from jaxvsr.degradation.presets import recipe
-from jaxvsr.errors import JaxvsrError
+from jaxvsr.errors import JaxvsrError, UsageError
 
 CODECS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1")
 SPEEDS = {  # ours: what services use and encoders reach, each as likely as the others
@@ -44,6 +44,7 @@ LINES = {  # ours: reduced to so many lines, which hides what their own coding l
 }
 SCENES = 96  # made-up ones beside the shared clips: clean edges and text, as animation has them
 TAKES = {"cid22": 2}  # ours: of a still of 512x512; the others are larger and have four
+GRAINY = 1 / 3  # ours: share of sharp stills that get grain
 CLIPS, FRAMES = 8, 12  # that validate a run
 UNUSED = ("driving_540p", "mountain_hdr_1080p")  # a test clip's camera; HDR
 
@@ -108,21 +109,44 @@ class Reduced(sources.Derived):
 class Material:
     """Clips to train on (None: made-up scenes), others to validate on, and what to say of them.
 
-    `skipped` are those lines of `told` that name what cannot be read.
+    `skipped` are those lines of `told` that name what cannot be read. Of `packs` there are no
+    clips any more, only the pairs that were made of them.
     """
 
     known: tuple[sources.Clip, ...] | None
     unseen: tuple[sources.Clip, ...]
     told: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    packs: packed.Packs | None = None
+
+    @property
+    def validates(self) -> bool:
+        """Whether anything is held out."""
+        return bool(self.packs.unseen if self.packs else self.unseen)
 
 
-def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
+def check_use(use: str) -> None:
+    """Raises UsageError for a use that there is not."""
+    if use not in RECIPES:
+        raise UsageError(f"no use {use!r}; choose from {', '.join(RECIPES)}")
+
+
+def material(
+    folders: tuple[Path, ...], share: float, seed: int, takes: int = 1, grainy: float = GRAINY
+) -> Material:
     """The clips of `folders`; without any, those of the shared data; without it, made-up scenes.
 
+    Of the shared stills `takes` times as many places are visited, a share `grainy` with grain.
     About `share` of the sequences are held out, whole: all sizes of one sequence stay together.
     Raises InputError for a folder that is not there or holds nothing.
     """
+    packs = [path for path in folders if path.suffix == packed.SUFFIX]
+    if packs:
+        if len(packs) < len(folders):
+            raise UsageError(
+                "packs and folders together: pack the folders as well, or leave them out"
+            )
+        return _packed(packed.read(packs), ", ".join(map(str, packs)))
     if folders:
         found = [clips_at(folder, seed) for folder in folders]
         every = [clip for one in found for clip in one.clips]
@@ -132,10 +156,15 @@ def material(folders: tuple[Path, ...], share: float, seed: int) -> Material:
         told = (f"{stills} stills under a moving camera",) if stills else ()
         return replace(dealt, told=told + dealt.told)
     if (DATA / "train/video").is_dir():
-        every, skipped = shared_clips(DATA / "train", seed)
+        every, skipped = shared_clips(DATA / "train", seed, takes, grainy)
         return _dealt(every, share, lambda c: c.name.split("_")[0], skipped, f"{DATA / 'train'}")
     unseen = made_up.procedural(seed + 1, 8).clips
     return Material(None, unseen, ("no --data and no JAXVSR_DATA: made-up scenes",))
+
+
+def _packed(packs: packed.Packs, where: str) -> Material:
+    told = f"{where}: {len(packs.known)} shots to train on, {len(packs.unseen)} held out"
+    return Material(None, (), (told,), packs=packs)
 
 
 def clips_at(given: Path, seed: int) -> sources.Found:
@@ -153,7 +182,9 @@ def clips_at(given: Path, seed: int) -> sources.Found:
     return catalogue.clips(name, split, folder)
 
 
-def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
+def shared_clips(
+    root: Path, seed: int, takes: int = 1, grainy: float = GRAINY
+) -> tuple[list, tuple[str, ...]]:
     """(its videos, reduced as LINES says, its stills under a moving camera, scenes; what was left).
 
     Each still is resampled once, as a turning camera does, and elsewhere as sharp as it was taken.
@@ -164,8 +195,9 @@ def shared_clips(root: Path, seed: int) -> tuple[list, tuple[str, ...]]:
     stills = {folder: made_up.moving_stills(folder, seed) for folder in folders}
     clips += [clip for found in stills.values() for clip in found.clips]
     for folder, found in stills.items():
-        for clip, take in product(found.clips, range(TAKES.get(folder.name, 4))):
-            clips.append(_perhaps_grainy(replace(clip, size=(256, 256), whole=True, take=take)))
+        for clip, take in product(found.clips, range(takes * TAKES.get(folder.name, 4))):
+            clip = replace(clip, size=(256, 256), whole=True, take=take)
+            clips.append(_perhaps_grainy(clip, grainy))
     clips += made_up.procedural(seed, SCENES, size=(256, 256)).clips
     return clips, (*videos.skipped, *(line for found in stills.values() for line in found.skipped))
 
@@ -180,10 +212,10 @@ def _reduced(clip: sources.Clip) -> list:
     return [Reduced(clip, lines) for lines in (LINES[stem], LINES[stem] * 3 // 4)]
 
 
-def _perhaps_grainy(clip: sources.Clip) -> sources.Clip:
-    """One clip in three with grain: a film or a sensor has some, a still that was reduced none."""
+def _perhaps_grainy(clip: sources.Clip, share: float) -> sources.Clip:
+    """A share of clips with grain: a film or a sensor has some, a still that was reduced none."""
     rng = np.random.default_rng(zlib.crc32(clip.name.encode()))
-    if rng.random() > 1 / 3:
+    if rng.random() > share:
         return clip
     return made_up.Grainy(clip, round(rng.uniform(1, 6), 1), round(rng.uniform(0, 0.8), 1))
 
@@ -213,6 +245,8 @@ def _dealt(clips: list, share: float, group, skipped, where: str) -> Material:
 
 def identity(found: Material) -> str:
     """Tells clips from others, wherever they lie: their sides, names, lengths and bytes."""
+    if found.packs:
+        return f"{found.packs.facts['clips']}, packed {found.packs.identity}"
     sides = {"known": found.known or (), "unseen": found.unseen}
     facts = [[side, *_facts(clip)] for side, clips in sides.items() for clip in clips]
     digest = hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
@@ -224,6 +258,32 @@ def _facts(clip: sources.Clip) -> tuple:
     path = getattr(clip, "path", None)
     files = getattr(clip, "paths", () if path is None else (path,))
     return clip.name, clip.frames, *clip.size, sum(f.stat().st_size for f in files if f.is_file())
+
+
+def fed(
+    found: Material, use: str, feed: pipeline.Feed, folder: Path | None
+) -> tuple[pipeline.Singles, tuple[Pair, ...], tuple[str, ...]]:
+    """(the batches of a use, pairs to validate on, a line for each clip left out and their count).
+
+    Raises what `pipeline.stream` does, and UsageError for packs of another use or of frames that
+    are too small, before work starts.
+    """
+    if found.packs:
+        _check_packs(found.packs, use, feed)
+        unseen = tuple(found.packs.unseen[i] for i in range(len(found.packs.unseen)))
+        return pipeline.Singles(pipeline.dealt(found.packs.known, feed)), unseen, ()
+    batches, unseen, left = frames_of(found.known, use, feed, folder), (), ()
+    if found.unseen:
+        unseen, left = held_out(found.unseen, use, feed, folder)
+    return batches, unseen, left_out((*batches.skipped, *left), len(found.skipped))
+
+
+def _check_packs(packs: packed.Packs, use: str, feed: pipeline.Feed) -> None:
+    if packs.facts["use"] != use:
+        raise UsageError(f"packs for {packs.facts['use']}, not {use}: pack with --use {use}")
+    least = min(min(entry.size) for entry in packs.known.entries)
+    if least < feed.crop:
+        raise UsageError(f"crops of {feed.crop} of frames of {least}: give --patch {least} or less")
 
 
 def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxvsr.data import catalogue
 from jaxvsr.data.made_up import procedural
+from jaxvsr.data.packed import PackedPairs
 from jaxvsr.data.shots import Pairs, Spoiling, prepare, shots
 from jaxvsr.data.sources import Clip, Found, usable
 from jaxvsr.degradation import Recipe
@@ -129,7 +130,7 @@ def stream(
     large enough, a crop that the factor does not divide, a batch that hosts do not share evenly,
     a test set.
     """
-    grain = _grain()
+    _grain()  # before any work
     if clips is None:
         clips = procedural(feed.seed, SCENES, max(12, feed.frames), _scene_size(feed))
     found = clips if isinstance(clips, Found) else Found(tuple(clips))
@@ -140,14 +141,19 @@ def stream(
     every = shots(found.clips, feed.frames, feed.length)
     pairs, failed = Pairs(every, spoiling, folder, arrays=arrays, keep=2 * feed.mix), []
     pairs.check_room()
-    if feed.visit is None:
-        feed = replace(feed, visit=1 if pairs.on_disk else VISIT)
     if folder is not None:
         pairs, failed = prepare(pairs, show, feed.host * len(every) // feed.hosts)
+    return dealt(pairs, feed, (*found.skipped, *failed))
+
+
+def dealt(pairs: Pairs | PackedPairs, feed: Feed, skipped: tuple[str, ...] = ()) -> Stream:
+    """Batches of crops of pairs that are there already; `skipped` says what was left out."""
+    grain = _grain()
+    if feed.visit is None:
+        feed = replace(feed, visit=1 if pairs.on_disk else VISIT)
     batches = Batches(pairs, feed)
     ahead = grain.ReadOptions(num_threads=feed.threads, prefetch_buffer_size=2 * feed.threads)
-    dataset = grain.MapDataset.source(batches).to_iter_dataset(ahead)
-    return Stream(dataset, batches, (*found.skipped, *failed))
+    return Stream(grain.MapDataset.source(batches).to_iter_dataset(ahead), batches, skipped)
 
 
 def steps(factor: Fraction, crop: int) -> tuple[int, int, int]:
@@ -167,9 +173,9 @@ def steps(factor: Fraction, crop: int) -> tuple[int, int, int]:
 class Batches:
     """Batch number `step` of this host by `[step]`, computed from nothing but its number."""
 
-    def __init__(self, pairs: Pairs, feed: Feed):
+    def __init__(self, pairs: Pairs | PackedPairs, feed: Feed):
         self.pairs, self.feed = pairs, feed
-        self._small, self._grid, self._true = steps(pairs.spoiling.factor, feed.crop)
+        self._small, self._grid, self._true = steps(pairs.factor, feed.crop)
         self._order = lru_cache(8)(self._shuffled)
 
     def __len__(self) -> int:

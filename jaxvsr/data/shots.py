@@ -164,6 +164,11 @@ class Pairs:
         return len(self.shots)
 
     @property
+    def factor(self) -> Fraction:
+        """Side of a true frame over side of a spoiled one."""
+        return self.spoiling.factor
+
+    @property
     def on_disk(self) -> bool:
         """Whether pairs are kept as arrays in a folder, which crops are read from."""
         return self.folder is not None and self.arrays

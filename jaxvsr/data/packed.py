@@ -1,0 +1,176 @@
+"""Pairs in one file: training where neither the clips nor their codecs are at hand.
+
+A pack is a zip of pictures: the spoiled frames as WebP without loss, for they carry what coding
+did, the true ones as JPEG, and `facts.json`. Only Pillow is needed to read it. A frame of 256x256
+takes about 60 KB. What may not be trained on was refused before it was packed.
+"""
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jaxvsr.data.shots import Pair
+from jaxvsr.errors import InputError, UsageError
+from jaxvsr.video.encode import failing
+
+FORMAT = 1
+SUFFIX = ".zip"
+SIDES = ("known", "unseen")  # to train on, to validate on
+
+
+def write(
+    path: Path,
+    pairs: Iterable[tuple[str, str, Pair]],
+    facts: Mapping,
+    *,
+    factor: Fraction,
+    quality: int = 95,
+) -> int:
+    """Packs (side, name, pair)s; `facts` are kept beside them. Returns the pack's bytes.
+
+    `quality` is JPEG's, 1 to 100, without subsampling. The file appears when it is complete.
+    """
+    path, entries = Path(path), {side: [] for side in SIDES}
+    draft = path.with_name(f".{path.name}.part")
+    with failing(path):
+        try:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as out:
+                for side, name, pair in pairs:
+                    number = len(entries[side])
+                    for t, (lr, hr) in enumerate(zip(pair.lr, pair.hr, strict=True)):
+                        stem = f"{side}/{number:06d}.{t:03d}"
+                        out.writestr(f"{stem}.lr.webp", _webp(lr))
+                        out.writestr(f"{stem}.hr.jpg", _jpeg(hr, quality))
+                    size = list(pair.hr.shape[1:3])
+                    entries[side].append({"name": name, "frames": len(pair.lr), "size": size})
+                told = {"format": FORMAT, "factor": str(factor), **facts, "pairs": entries}
+                out.writestr("facts.json", json.dumps(told, indent=1))
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def _webp(frame: np.ndarray) -> bytes:
+    kept = io.BytesIO()
+    Image.fromarray(frame).save(kept, "WEBP", lossless=True, method=4)
+    return kept.getvalue()
+
+
+def _jpeg(frame: np.ndarray, quality: int) -> bytes:
+    kept = io.BytesIO()
+    Image.fromarray(frame).save(kept, "JPEG", quality=quality, subsampling=0)
+    return kept.getvalue()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Pair `number` of one side of a pack."""
+
+    path: Path
+    side: str
+    number: int
+    name: str
+    frames: int
+    size: tuple[int, int]  # of a true frame: height, width
+
+
+class PackedPairs:
+    """The pairs of one side, by number, kept in memory once decoded; threads may ask at once."""
+
+    on_disk = True
+
+    def __init__(self, entries: Sequence[Entry], factor: Fraction):
+        self.entries, self.factor = tuple(entries), factor
+        self._kept: dict[int, Pair] = {}
+        self._files = threading.local()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Pair:
+        """The pair. Raises InputError where the pack is damaged."""
+        if index not in self._kept:
+            self._kept[index] = self._read(self.entries[index])
+        return self._kept[index]
+
+    def _read(self, entry: Entry) -> Pair:
+        stems = [f"{entry.side}/{entry.number:06d}.{t:03d}" for t in range(entry.frames)]
+        try:
+            pack = self._opened(entry.path)
+            lr, hr = (
+                np.stack([_picture(pack.read(f"{stem}.{end}")) for stem in stems])
+                for end in ("lr.webp", "hr.jpg")
+            )
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(f"{entry.path}: {entry.name}: {error}; pack it again") from error
+        return Pair(lr, hr, np.zeros(0, np.int64))
+
+    def _opened(self, path: Path) -> zipfile.ZipFile:
+        """The pack as this thread has it open: a file has one place to read from."""
+        files = self._files.__dict__.setdefault("files", {})
+        if path not in files:
+            files[path] = zipfile.ZipFile(path)
+        return files[path]
+
+
+def _picture(kept: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(kept)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Packs:
+    """What packs of one making hold together; `facts` are those of the first."""
+
+    known: PackedPairs
+    unseen: PackedPairs
+    facts: Mapping
+    identity: str
+
+
+def read(paths: Sequence[Path]) -> Packs:
+    """Opens packs, whose order does not matter. Raises InputError, and UsageError for a mixture."""
+    every = {path: _facts(path) for path in sorted(map(Path, paths), key=lambda p: p.name)}
+    first = next(iter(every.values()))
+    apart = [n for n in first if n != "pairs" and any(f.get(n) != first[n] for f in every.values())]
+    if apart:
+        raise UsageError(f"packs of different {', '.join(apart)}: give packs of one making")
+    entries = {side: [] for side in SIDES}
+    for path, facts in every.items():
+        for side in SIDES:
+            found = enumerate(facts["pairs"][side])
+            entries[side] += [_entry(path, side, i, told) for i, told in found]
+    if not entries["known"]:
+        raise InputError(f"{', '.join(map(str, every))}: nothing to train on; pack more clips")
+    factor = Fraction(first["factor"])
+    known, unseen = (PackedPairs(entries[side], factor) for side in SIDES)
+    digest = hashlib.sha256(json.dumps(list(every.values()), sort_keys=True).encode())
+    facts = {name: value for name, value in first.items() if name not in ("pairs", "format")}
+    return Packs(known, unseen, facts, digest.hexdigest()[:12])
+
+
+def _entry(path: Path, side: str, number: int, told: Mapping) -> Entry:
+    return Entry(path, side, number, told["name"], told["frames"], tuple(told["size"]))
+
+
+def _facts(path: Path) -> dict:
+    try:
+        with zipfile.ZipFile(path) as pack:
+            facts = json.loads(pack.read("facts.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: not a pack ({error}); experiments.sr_unet pack makes one"
+        ) from error
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path}: a pack of another version; pack it again")
+    return facts
