@@ -76,3 +76,16 @@ def test_results_are_written(tmp_path, monkeypatch, capsys):
     assert [row["way"] for row in found["rows"]] == ["jax", "torch", "pipeline", "pipeline"]
     with file.with_suffix(".csv").open() as table:
         assert len(list(csv.DictReader(table))) == len(found["rows"])
+
+
+def test_what_was_measured_before_a_bench_ends_early_is_kept(tmp_path, monkeypatch):
+    def measure(case, args):
+        if case.network == "srresnet":
+            raise KeyboardInterrupt
+        return [{"way": "jax", "network": case.network}]
+
+    monkeypatch.setattr(bench_train, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        bench_train.main(bench_train.Args(out=tmp_path))
+    (file,) = tmp_path.glob("train_*.json")
+    assert [row["network"] for row in json.loads(file.read_text())["rows"]] == ["sr_unet"]

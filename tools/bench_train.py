@@ -108,14 +108,13 @@ def main(args: Args) -> None:
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     if find_spec("torch") is None:
         print("torch is not installed here: no comparison with it (pip install torch)")
-    case = Case("", "", args.batch, args.patch, args.dtype)
-    rows = []
+    case, rows = Case("", "", args.batch, args.patch, args.dtype), []
     for network in args.networks:
         for name in args.losses:
             rows += measure(replace(case, network=network, losses=name), args)
+            write(args.out, facts, rows)
     if args.pipeline:
         rows += [feeding(args, source) for source in ("arrays", "scenes")]
-    if args.out is not None:
         write(args.out, facts, rows)
 
 
@@ -378,8 +377,10 @@ def images_per_second(stream: pipeline.Stream, count: int) -> float:
     return rows * count / (time.perf_counter() - start)
 
 
-def write(folder: Path, facts: dict[str, str], rows: Sequence[dict]) -> None:
-    """`train_DEVICE_DATE.json` and `.csv` in `folder`, which is made."""
+def write(folder: Path | None, facts: dict[str, str], rows: Sequence[dict]) -> None:
+    """What there is so far: `train_DEVICE_DATE.json` and `.csv` in `folder`, which is made."""
+    if folder is None:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     day = facts["date"].split()[0]
     kind = "".join(c if c.isalnum() else "_" for c in facts["device"]).strip("_").lower()
