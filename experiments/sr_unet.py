@@ -208,8 +208,8 @@ def main(config: Config) -> dict[str, float]:
     judge_of = judges.lpips_params("alex") if perceptual and found.validates else None
     told = identity(config, found)
     train.check_folder(config.run, told, free=FREE)
-    fed = sr_unet_data.fed(found, config.use, feed_of(config), config.keep)
-    batches, unseen, left = fed
+    feed = feed_of(config)
+    batches, unseen, left = sr_unet_data.fed(found, config.use, feed, config.keep)
     say(*left)
     score = validation.over(unseen, trained_folded(config.net), judge_of) if unseen else None
     return fit(config, told, judge, params, batches, score)

@@ -283,7 +283,9 @@ def _check_packs(packs: packed.Packs, use: str, feed: pipeline.Feed) -> None:
         raise UsageError(f"packs for {packs.facts['use']}, not {use}: pack with --use {use}")
     least = min(min(entry.size) for entry in packs.known.entries)
     if least < feed.crop:
-        raise UsageError(f"crops of {feed.crop} of frames of {least}: give --patch {least} or less")
+        raise UsageError(
+            f"crops of {feed.crop} of frames of {least}: give --patch {least // 16 * 16} or less"
+        )
 
 
 def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:

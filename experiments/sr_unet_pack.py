@@ -65,19 +65,15 @@ class Pack:
         work += [("unseen", shot) for shot in self._shots(found.unseen, self.unseen)]
         spoiling = shots.Spoiling(sr_unet_data.RECIPES[self.use], self.seed)
         facts = {"use": self.use, "clips": sr_unet_data.identity(found), "side": self.side}
-        facts |= {
-            "takes": self.takes,
-            "grainy": self.grainy,
-            "quality": self.quality,
-            "seed": self.seed,
-        }
+        facts |= {name: getattr(self, name) for name in ("takes", "grainy", "quality", "seed")}
         paths, show = [], counted("shots coded")
         for part in range(self.parts):
             path, mine = self._path(part), work[part :: self.parts]
             done = lambda number, part=part: show(self.parts * number + part + 1, len(work))
             pairs = self._pairs(mine, spoiling, done)
-            size = packed.write(path, pairs, facts, factor=spoiling.factor, quality=self.quality)
-            say(f"{path}: {len(mine)} shots, {size / 1e6:.1f} MB")
+            options = {"factor": spoiling.factor, "quality": self.quality}
+            count = packed.write(path, pairs, facts, **options)
+            say(f"{path}: {count} shots, {path.stat().st_size / 1e6:.1f} MB")
             paths.append(path)
         return paths
 
@@ -89,9 +85,13 @@ class Pack:
             raise UsageError(f"side {self.side}: give a multiple of 4 from 64")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality}: give 1 to 100")
-        for name in ("takes", "frames", "unseen", "parts"):
-            if getattr(self, name) < 1:
+        for name in ("takes", "frames", "unseen", "parts", "limit"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: give 1 or more")
+        if not 0 < self.share < 1 or not 0 <= self.grainy <= 1:
+            raise UsageError("share must be between 0 and 1, and grainy from 0 to 1")
+        if any(path.suffix == packed.SUFFIX for path in self.data):
+            raise UsageError("--data has packs already; give folders of clips")
 
     def _path(self, part: int) -> Path:
         stem = self.out.stem if self.parts == 1 else f"{self.out.stem}-{part + 1}"

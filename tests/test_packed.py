@@ -4,6 +4,7 @@ import shutil
 import threading
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,10 +154,13 @@ def test_a_run_learns_from_packs_where_the_films_are_gone(packs, tmp_path):
         ({"quality": 0}, "1 to 100"),
         ({"parts": 0}, "parts 0"),
         ({"frames": 30}, "30 frames"),
+        ({"limit": 0}, "limit 0"),
+        ({"share": 1.0}, "share must be"),
+        ({"data": (Path("b.zip"),)}, "packs already"),
     ],
 )
 def test_what_cannot_be_packed_is_told_before_work(films, tmp_path, change, told):
     out = tmp_path / change.pop("out", "a.zip")
     with pytest.raises((UsageError, InputError), match=told):
-        Pack(out, data=(films,), **change).run()
+        Pack(out, **{"data": (films,)} | change).run()
     assert not list(tmp_path.iterdir())

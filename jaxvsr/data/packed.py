@@ -35,7 +35,7 @@ def write(
     factor: Fraction,
     quality: int = 95,
 ) -> int:
-    """Packs (side, name, pair)s; `facts` are kept beside them. Returns the pack's bytes.
+    """Packs (side, name, pair)s; `facts` are kept beside them. Returns how many there are.
 
     `quality` is JPEG's, 1 to 100, without subsampling. The file appears when it is complete.
     """
@@ -57,7 +57,7 @@ def write(
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-    return path.stat().st_size
+    return sum(map(len, entries.values()))
 
 
 def _webp(frame: np.ndarray) -> bytes:
