@@ -97,7 +97,7 @@ class RepBlock(nn.Module):
         return nn.relu(conv(x) + Conv(self.width, 1, name="conv_adapter")(x) + x)
 
 
-def fold(params: Mapping, folded: bool | str = True) -> dict:
+def fold(params: Mapping, *, folded: bool | str = True) -> dict:
     """What a network of `RepBlock`s with `folded` needs for the same function (Eq. 3)."""
     block = lambda p: _fold_block(p, folded) if "conv_adapter" in p else p
     return {name: block(p) for name, p in params.items()}
@@ -115,7 +115,7 @@ def trained_folded(net: nn.Module) -> Callable:
     def forward(params, frames):
         exact = jax.tree.leaves(params)[0].dtype == jnp.float32
         how = True if exact else "kernels"
-        return net.clone(folded=how).apply({"params": fold(params, how)}, frames)
+        return net.clone(folded=how).apply({"params": fold(params, folded=how)}, frames)
 
     return forward
 

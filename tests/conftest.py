@@ -16,6 +16,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FOUR_DEVICES}".strip()
 
+# A callback, as Triton's interpreter is here, that asks JAX for an array while its program runs
+# asynchronously may wait for a thread that waits for it (jax-ml/jax issue 25861).
+import jax  # noqa: E402  (it reads the environment above)
+
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+
 # Signatures are checked while the tests run. An int may stand for a float, numpy for JAX.
 # `metrics` is left out: its own error for shapes that differ is tested.
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
@@ -23,6 +29,13 @@ jaxtyping.Array = jaxtyping.Array | np.ndarray
 PARTS = {path.relative_to(ROOT).parts[1] for path in ROOT.glob("jaxvsr/**/*.py")} - {"metrics"}
 STRICT = [f"jaxvsr.{part.removesuffix('.py')}" for part in sorted(PARTS)]
 jaxtyping.install_import_hook(STRICT, "conftest.checked")
+
+
+@pytest.fixture(autouse=True)
+def ordinary():
+    """No test leaves this thread at a priority that starves the others; see `video.priority`."""
+    yield
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.fixture(scope="session")

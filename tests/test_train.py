@@ -297,14 +297,18 @@ def test_bfloat16_leaves_the_identity_out_of_the_kernels():
     params = jax.tree.map(jnp.zeros_like, params)
     params["conv_adapter"]["kernel"] += 2**-9 * jnp.eye(2)
     half = lambda tree: jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree)
-    whole, kernels = (fold({"b": params}, how)["b"]["conv1"]["kernel"] for how in (True, "kernels"))
+    whole, kernels = (
+        fold({"b": params}, folded=how)["b"]["conv1"]["kernel"] for how in (True, "kernels")
+    )
     assert (half(whole)[1, 1] == jnp.eye(2)).all() and half(kernels)[1, 1, 0, 0] == 2**-9
     x = jax.random.uniform(jax.random.key(1), (1, 4, 4, 2))
-    apart = RepBlock(2, folded="kernels").apply({"params": fold({"b": params}, "kernels")["b"]}, x)
+    apart = RepBlock(2, folded="kernels").apply(
+        {"params": fold({"b": params}, folded="kernels")["b"]}, x
+    )
     np.testing.assert_allclose(apart, net.apply({"params": params}, x), rtol=1e-6)
     params = half(jax.tree.map(lambda p: p + 0.05, experiment.untrained(TINY, 0)))
     lr = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3), jnp.bfloat16)
-    net, small = TINY.clone(folded="kernels"), {"params": fold(params, "kernels")}
+    net, small = TINY.clone(folded="kernels"), {"params": fold(params, folded="kernels")}
     assert (trained_folded(TINY)(params, lr) == net.apply(small, lr)).all()
 
 
