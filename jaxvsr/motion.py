@@ -87,19 +87,19 @@ def _deform(x, offsets, mask, kernel, bias):
     image = x.reshape(n, h, w, groups, c // groups)
     total = 0 if bias is None else bias.astype(exact)
     for tap in range(9):
-        row = jnp.arange(h)[:, None, None] + tap // 3 - 1
-        column = jnp.arange(w)[:, None] + tap % 3 - 1
-        seen = _sample(image, row, column, offsets[..., tap, :], exact) * mask[..., tap, None]
+        row = jnp.arange(h)[:, None, None] + tap // 3 - 1 + offsets[..., tap, 0]
+        column = jnp.arange(w)[:, None] + tap % 3 - 1 + offsets[..., tap, 1]
+        seen = _sample(image, row, column, exact) * mask[..., tap, None]
         seen, part = seen.reshape(n, h, w, c).astype(x.dtype), kernel[tap // 3, tap % 3]
         total = total + jnp.matmul(seen, part.astype(x.dtype), preferred_element_type=exact)
     return total.astype(x.dtype)
 
 
-def _sample(image, row, column, way, exact):
-    """image [N, H, W, G, C] at (row, column) + way [N, H, W, G, 2]: bilinear, zero outside."""
+def _sample(image, row, column, exact):
+    """image [N, H, W, G, C] at (row, column) [N, H, W, G]: bilinear, zero outside."""
     n, h, w, groups, _ = image.shape
-    top, fy = _before(row, way[..., 0], h)
-    left, fx = _before(column, way[..., 1], w)
+    top, fy = _before(row, h)
+    left, fx = _before(column, w)
     at_n, at_g = jnp.arange(n)[:, None, None, None], jnp.arange(groups)
 
     def corner(y, x, weight):
@@ -112,12 +112,9 @@ def _sample(image, row, column, way, exact):
     return upper + lower
 
 
-def _before(start, way, length: int):
-    """The pixel before each position `start + way`, and how far behind it that is.
-
-    -1 and 0 if out of reach. The fraction is that of the way alone, which is more exact.
-    """
-    whole = jnp.floor(jax.lax.stop_gradient(way))
-    at, behind = start + whole, way - whole
-    inside = ((at > -1) | ((at == -1) & (behind > 0))) & (at < length)
-    return jnp.where(inside, at, -1).astype(jnp.int32), jnp.where(inside, behind, 0)
+def _before(at, length: int):
+    """The pixel before each position, and how far behind it that is; -1 and 0 if out of reach."""
+    inside = (at > -1) & (at < length)
+    at = jnp.where(inside, at, -1.0)
+    before = jnp.floor(jax.lax.stop_gradient(at)).astype(jnp.int32)
+    return before, at - before

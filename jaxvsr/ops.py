@@ -177,8 +177,8 @@ def warp(
 def _warp(frames, flow):
     n, h, w, c = frames.shape
     exact = jnp.promote_types(flow.dtype, "float32")
-    column, fx = _between(jnp.arange(w), flow[..., 0].astype(exact), w)
-    row, fy = _between(jnp.arange(h)[:, None], flow[..., 1].astype(exact), h)
+    column, fx = _between(jnp.arange(w) + flow[..., 0].astype(exact), w)
+    row, fy = _between(jnp.arange(h)[:, None] + flow[..., 1].astype(exact), h)
     flat = jnp.asarray(frames).reshape(n * h * w, c)
     corner = (jnp.arange(n)[:, None, None] * h + row) * w + column
     right, down = min(1, w - 1), w * min(1, h - 1)
@@ -191,18 +191,12 @@ def _warp(frames, flow):
     return (upper + lower).astype(frames.dtype)
 
 
-def _between(start, way, length: int):
-    """The pixel before each position `start + way` in a row, and how far behind it that is.
-
-    The fraction is that of the way alone: of their sum far from 0, float32 keeps few bits of it.
-    """
-    whole = jnp.floor(jax.lax.stop_gradient(way))
-    at, behind = start + whole, way - whole
-    after = (at > 0) | ((at == 0) & (behind > 0))
-    inside = after & (at < length - 1)
-    at = jnp.where(inside, at, jnp.where(after, length - 1, 0))
-    before = jnp.clip(at.astype(jnp.int32), 0, max(length - 2, 0))
-    return before, jnp.where(inside, behind, at - before)
+def _between(at, length: int):
+    """The pixel before each position in a row of pixels, and how far behind it the position is."""
+    inside = (at > 0) & (at < length - 1)
+    at = jnp.where(inside, at, jax.lax.stop_gradient(jnp.where(at > 0, length - 1, 0)))
+    before = jnp.clip(jax.lax.stop_gradient(at).astype(jnp.int32), 0, max(length - 2, 0))
+    return before, at - before
 
 
 def conv(

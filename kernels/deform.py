@@ -43,19 +43,19 @@ def definition(x, offsets, mask, w, b=None):
     image = x.reshape(n, h, wide, groups, c // groups).astype(exact)
     total = 0 if b is None else b.astype(exact)
     for tap in range(9):
-        row = jnp.arange(h)[:, None, None] + tap // 3 - 1
-        column = jnp.arange(wide)[:, None] + tap % 3 - 1
-        seen = _sample(image, row, column, offsets[..., tap, :]) * mask[..., tap, None]
+        row = jnp.arange(h)[:, None, None] + tap // 3 - 1 + offsets[..., tap, 0]
+        column = jnp.arange(wide)[:, None] + tap % 3 - 1 + offsets[..., tap, 1]
+        seen = _sample(image, row, column) * mask[..., tap, None]
         seen, part = seen.reshape(x.shape).astype(x.dtype), w[tap // 3, tap % 3].astype(x.dtype)
         total = total + jnp.matmul(seen, part, preferred_element_type=exact)
     return total.astype(x.dtype)
 
 
-def _sample(image, row, column, way):
-    """image [N, H, W, G, C] at (row, column) + way [N, H, W, G, 2]: bilinear, zero outside."""
+def _sample(image, row, column):
+    """image [N, H, W, G, C] at (row, column) [N, H, W, G]: bilinear, zero outside."""
     n, h, w, groups, _ = image.shape
-    top, fy = _before(row, way[..., 0], h)
-    left, fx = _before(column, way[..., 1], w)
+    top, fy = _before(row, h)
+    left, fx = _before(column, w)
     at_n, at_g = jnp.arange(n)[:, None, None, None], jnp.arange(groups)
 
     def corner(y, x, weight):
@@ -68,15 +68,12 @@ def _sample(image, row, column, way):
     return upper + lower
 
 
-def _before(start, way, length: int):
-    """The pixel before each position `start + way`, and how far behind it that is.
-
-    -1 and 0 if out of reach. The fraction is that of the way alone, which is more exact.
-    """
-    whole = jnp.floor(jax.lax.stop_gradient(way))
-    at, behind = start + whole, way - whole
-    inside = ((at > -1) | ((at == -1) & (behind > 0))) & (at < length)
-    return jnp.where(inside, at, -1).astype(jnp.int32), jnp.where(inside, behind, 0)
+def _before(at, length: int):
+    """The pixel before each position, and how far behind it that is; -1 and 0 if out of reach."""
+    inside = (at > -1) & (at < length)
+    at = jnp.where(inside, at, -1.0)
+    before = jnp.floor(jax.lax.stop_gradient(at)).astype(jnp.int32)
+    return before, at - before
 
 
 @triton.jit

@@ -8,7 +8,6 @@ import triton
 import triton.language as tl
 
 from kernels.op import Config
-from kernels.warp import FAR
 
 
 def _blocks(c: int, k: int, groups: int, channels: int) -> dict[str, int]:
@@ -31,13 +30,13 @@ def settings(x, mask, w, config: Config, most: int = 64) -> tuple[int, dict]:
 
 
 @triton.jit
-def ends(start, way, LENGTH: tl.constexpr):
-    """The two pixels around each position `start + way`, their weights, and the weights' slopes."""
-    whole = tl.floor(tl.minimum(tl.maximum(way, -FAR), FAR))
-    at, behind = start.to(tl.float32) + whole, way - whole
-    inside = ((at > -1) | ((at == -1) & (behind > 0))) & (at < LENGTH)
-    first = tl.where(inside, at, -1.0).to(tl.int32)
-    behind = tl.where(inside, behind, 0.0)
+def ends(at, LENGTH: tl.constexpr):
+    """The two pixels around each position, their weights, and the weights' slopes."""
+    inside = (at > -1) & (at < LENGTH)
+    at = tl.where(inside, at, -1.0)
+    first = tl.floor(at)
+    behind = at - first
+    first = first.to(tl.int32)
     near, far = first >= 0, first + 1 < LENGTH
     y0, y1 = tl.where(near, 1 - behind, 0.0), tl.where(far, behind, 0.0)
     slope0, slope1 = tl.where(near & inside, -1.0, 0.0), tl.where(far & inside, 1.0, 0.0)
@@ -53,8 +52,8 @@ def places(offsets, mask, row, column, live, group, tap,
     m = tl.load(mask + at, mask=there, other=0).to(tl.float32)
     dy = tl.load(offsets + at * 2, mask=there, other=0).to(tl.float32)
     dx = tl.load(offsets + at * 2 + 1, mask=there, other=0).to(tl.float32)
-    y = ends((row + tap // 3 - 1)[:, None], dy, H)
-    x = ends((column + tap % 3 - 1)[:, None], dx, W)
+    y = ends((row + tap // 3 - 1).to(tl.float32)[:, None] + dy, H)
+    x = ends((column + tap % 3 - 1).to(tl.float32)[:, None] + dx, W)
     return y, x, m, at, there
 
 

@@ -23,7 +23,6 @@ from kernels.op import FLOATS, Config, Op, Shape, config
 from kernels.tuning import pick
 
 CHANNELS = 64  # at once; more are a loop
-FAR = tl.constexpr(2.0**24)  # a flow to beyond any image, where float32 still counts pixels
 LIMIT = 2**31  # values of one image: offsets inside an image have 32 bits
 
 
@@ -34,8 +33,8 @@ def definition(frames, flow):
     """
     n, h, w, c = frames.shape
     exact = jnp.promote_types(flow.dtype, "float32")
-    column, fx = _between(jnp.arange(w), flow[..., 0].astype(exact), w)
-    row, fy = _between(jnp.arange(h)[:, None], flow[..., 1].astype(exact), h)
+    column, fx = _between(jnp.arange(w) + flow[..., 0].astype(exact), w)
+    row, fy = _between(jnp.arange(h)[:, None] + flow[..., 1].astype(exact), h)
     flat = jnp.asarray(frames).reshape(n * h * w, c)
     corner = (jnp.arange(n)[:, None, None] * h + row) * w + column
     right, down = min(1, w - 1), w * min(1, h - 1)
@@ -45,18 +44,12 @@ def definition(frames, flow):
     return (upper + lower).astype(frames.dtype)
 
 
-def _between(start, way, length: int):
-    """The pixel before each position `start + way` in a row, and how far behind it that is.
-
-    The fraction is that of the way alone: of their sum far from 0, float32 keeps few bits of it.
-    """
-    whole = jnp.floor(jax.lax.stop_gradient(way))
-    at, behind = start + whole, way - whole
-    after = (at > 0) | ((at == 0) & (behind > 0))
-    inside = after & (at < length - 1)
-    at = jnp.where(inside, at, jnp.where(after, length - 1, 0))
-    before = jnp.clip(at.astype(jnp.int32), 0, max(length - 2, 0))
-    return before, jnp.where(inside, behind, at - before)
+def _between(at, length: int):
+    """The pixel before each position in a row of pixels, and how far behind it the position is."""
+    inside = (at > 0) & (at < length - 1)
+    at = jnp.where(inside, at, jax.lax.stop_gradient(jnp.where(at > 0, length - 1, 0)))
+    before = jnp.clip(jax.lax.stop_gradient(at).astype(jnp.int32), 0, max(length - 2, 0))
+    return before, at - before
 
 
 @triton.jit
@@ -72,15 +65,12 @@ def locate(tile, H: tl.constexpr, W: tl.constexpr, TILE_H: tl.constexpr, TILE_W:
 
 
 @triton.jit
-def _between_pixels(start, way, LENGTH: tl.constexpr):
+def _between_pixels(at, LENGTH: tl.constexpr):
     """`_between`, and whether the position depends on the flow."""
-    whole = tl.floor(tl.minimum(tl.maximum(way, -FAR), FAR))
-    at, behind = start.to(tl.float32) + whole, way - whole
-    after = (at > 0) | ((at == 0) & (behind > 0))
-    inside = after & (at < LENGTH - 1)
-    at = tl.where(inside, at, tl.where(after, LENGTH - 1.0, 0.0))
+    inside = (at > 0) & (at < LENGTH - 1)
+    at = tl.where(inside, at, tl.where(at > 0, LENGTH - 1.0, 0.0))
     before = tl.minimum(at.to(tl.int32), LENGTH - 2 if LENGTH > 1 else 0)
-    return before, tl.where(inside, behind, at - before.to(tl.float32)), inside
+    return before, at - before.to(tl.float32), inside
 
 
 @triton.jit
@@ -89,8 +79,8 @@ def _corner(flow, row, column, live, H: tl.constexpr, W: tl.constexpr):
     at = flow + (row * W + column) * 2
     dx = tl.load(at, mask=live, other=0).to(tl.float32)
     dy = tl.load(at + 1, mask=live, other=0).to(tl.float32)
-    left, fx, inside_x = _between_pixels(column, dx, W)
-    upper, fy, inside_y = _between_pixels(row, dy, H)
+    left, fx, inside_x = _between_pixels(column.to(tl.float32) + dx, W)
+    upper, fy, inside_y = _between_pixels(row.to(tl.float32) + dy, H)
     return upper * W + left, fx[:, None], fy[:, None], inside_x, inside_y
 
 

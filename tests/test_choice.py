@@ -22,6 +22,7 @@ def device(monkeypatch, tmp_path):
     monkeypatch.setattr(launch, "INTERPRETED", False)
     monkeypatch.setattr(timing, "milliseconds", milliseconds)
     monkeypatch.setenv("JAXVSR_CACHE", str(tmp_path))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "none.json")
     return timed
 
 
@@ -95,3 +96,11 @@ def test_without_a_gpu_it_is_xla():
     if not launch.INTERPRETED:
         pytest.skip("there is a GPU")
     assert chosen("clever") == "xla"
+
+
+def test_what_is_shipped_was_measured_on_a_named_device(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXVSR_CACHE", str(tmp_path))
+    known = store.load()
+    assert known and all(key.startswith("NVIDIA ") for key in known)
+    for value in known.values():
+        assert {"xla", "triton"} <= value["ms"].keys() and min(value["ms"].values()) > 0
