@@ -56,6 +56,15 @@ def test_spoiled_frames_come_back_to_the_bit_and_true_ones_nearly(pack):
     np.testing.assert_array_equal(found.unseen[0].lr, pair(2).lr)
 
 
+def test_what_memory_has_no_room_for_is_decoded_again(pack, monkeypatch):
+    known = packed.read([pack]).known
+    assert known[0] is known[0]
+    monkeypatch.setattr(packed, "MEMORY", pair(1).lr.nbytes * 6)  # the first pair and half a frame
+    tight = packed.read([pack]).known
+    assert tight[0] is tight[0] and tight[1] is not tight[1]
+    np.testing.assert_array_equal(tight[1].lr, known[1].lr)
+
+
 def test_threads_read_at_once(pack):
     known, seen = packed.read([pack]).known, []
     read = lambda: seen.append([known[i].lr.sum() for i in (0, 1)])

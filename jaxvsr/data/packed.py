@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxvsr.data.shots import Pair
+from jaxvsr.data.shots import MEMORY, Pair
 from jaxvsr.errors import InputError, UsageError
 from jaxvsr.video.encode import failing
 
@@ -85,13 +85,17 @@ class Entry:
 
 
 class PackedPairs:
-    """The pairs of one side, by number, kept in memory once decoded; threads may ask at once."""
+    """The pairs of one side, by number; threads may ask at once.
+
+    Once decoded they stay in memory, up to MEMORY; what has no room there is decoded at each visit.
+    """
 
     on_disk = True
 
     def __init__(self, entries: Sequence[Entry], factor: Fraction):
         self.entries, self.factor = tuple(entries), factor
         self._kept: dict[int, Pair] = {}
+        self._held = 0  # bytes
         self._files = threading.local()
 
     def __len__(self) -> int:
@@ -99,9 +103,13 @@ class PackedPairs:
 
     def __getitem__(self, index: int) -> Pair:
         """The pair. Raises InputError where the pack is damaged."""
-        if index not in self._kept:
-            self._kept[index] = self._read(self.entries[index])
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        pair = self._read(self.entries[index])
+        size = pair.lr.nbytes + pair.hr.nbytes
+        if self._held + size <= MEMORY:
+            self._kept[index], self._held = pair, self._held + size
+        return pair
 
     def _read(self, entry: Entry) -> Pair:
         stems = [f"{entry.side}/{entry.number:06d}.{t:03d}" for t in range(entry.frames)]
