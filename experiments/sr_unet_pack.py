@@ -18,11 +18,9 @@ import tyro
 
 from experiments import counted, say, sr_unet_data
 from experiments.sr_unet import LENGTH
-from jaxvsr.data import catalogue, made_up, packed, shots, sources
+from jaxvsr.data import catalogue, made_up, packed, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.errors import InputError, UsageError
-
-SCENES = 256  # made-up ones, where there are no clips
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,9 @@ class Pack:
         self._check()
         found = sr_unet_data.material(self.data, self.share, self.seed, self.takes, self.grainy)
         say(*found.told)
-        known = made_up.procedural(self.seed, SCENES).clips if found.known is None else found.known
+        known = found.known
+        if known is None:
+            known = made_up.procedural(self.seed, pipeline.SCENES).clips
         work = [("known", shot) for shot in self._shots(known, self.limit)]
         work += [("unseen", shot) for shot in self._shots(found.unseen, self.unseen)]
         spoiling = shots.Spoiling(sr_unet_data.RECIPES[self.use], self.seed)

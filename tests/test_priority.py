@@ -39,7 +39,7 @@ def test_nothing_within_can_be_raised():
 
 def test_what_is_raised_all_the_same_is_lowered(monkeypatch):
     """As where a limit of the system's allows it to everybody."""
-    monkeypatch.setattr(priority, "_take_privilege", lambda: False)
+    monkeypatch.setattr(priority, "_privilege", lambda *, held: False)
     with priority.ordinary():
         turn(os.SCHED_FIFO)
     assert priority._real_time() == set()
@@ -55,7 +55,7 @@ def test_what_was_raised_before_stays():
 def test_a_thread_without_the_privilege_is_left_alone():
     with priority.ordinary(), priority.ordinary():
         pass
-    assert priority._change_privilege(lambda held: held) == 0  # nothing to change
+    assert not priority._privilege(held=True)  # it has it again, or may not have it
 
 
 @pytest.fixture

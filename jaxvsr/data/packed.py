@@ -25,6 +25,7 @@ from jaxvsr.video.encode import failing
 FORMAT = 1
 SUFFIX = ".zip"
 SIDES = ("known", "unseen")  # to train on, to validate on
+DAMAGED = (OSError, KeyError, ValueError, zipfile.BadZipFile)  # what reading it may raise
 
 
 def write(
@@ -47,9 +48,9 @@ def write(
                 for side, name, pair in pairs:
                     number = len(entries[side])
                     for t, (lr, hr) in enumerate(zip(pair.lr, pair.hr, strict=True)):
-                        stem = f"{side}/{number:06d}.{t:03d}"
-                        out.writestr(f"{stem}.lr.webp", _webp(lr))
-                        out.writestr(f"{stem}.hr.jpg", _jpeg(hr, quality))
+                        small, large = _names(side, number, t)
+                        out.writestr(small, _webp(lr))
+                        out.writestr(large, _jpeg(hr, quality))
                     size = list(pair.hr.shape[1:3])
                     entries[side].append({"name": name, "frames": len(pair.lr), "size": size})
                 told = {"format": FORMAT, "factor": str(factor), **facts, "pairs": entries}
@@ -58,6 +59,12 @@ def write(
         finally:
             draft.unlink(missing_ok=True)
     return sum(map(len, entries.values()))
+
+
+def _names(side: str, number: int, t: int) -> tuple[str, str]:
+    """What frame `t` of a pair is called in the zip: spoiled, true."""
+    stem = f"{side}/{number:06d}.{t:03d}"
+    return f"{stem}.lr.webp", f"{stem}.hr.jpg"
 
 
 def _webp(frame: np.ndarray) -> bytes:
@@ -112,14 +119,14 @@ class PackedPairs:
         return pair
 
     def _read(self, entry: Entry) -> Pair:
-        stems = [f"{entry.side}/{entry.number:06d}.{t:03d}" for t in range(entry.frames)]
+        names = [_names(entry.side, entry.number, t) for t in range(entry.frames)]
         try:
             pack = self._opened(entry.path)
             lr, hr = (
-                np.stack([_picture(pack.read(f"{stem}.{end}")) for stem in stems])
-                for end in ("lr.webp", "hr.jpg")
+                np.stack([_picture(pack.read(name)) for name in half])
+                for half in zip(*names, strict=True)
             )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise InputError(f"{entry.path}: {entry.name}: {error}; pack it again") from error
         return Pair(lr, hr, np.zeros(0, np.int64))
 
@@ -175,7 +182,7 @@ def _facts(path: Path) -> dict:
     try:
         with zipfile.ZipFile(path) as pack:
             facts = json.loads(pack.read("facts.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(
             f"{path}: not a pack ({error}); experiments.sr_unet pack makes one"
         ) from error

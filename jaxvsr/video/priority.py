@@ -22,36 +22,29 @@ class ordinary:  # noqa: N801  (reads as a word in `with ordinary():`)
 
     def __enter__(self):
         self._before = _is_real_time(0)
-        self._lent = _take_privilege()
+        self._lent = _privilege(held=False)
         return self
 
     def __exit__(self, *_):
         if self._lent:
-            _change_privilege(lambda held: held | NICE)
+            _privilege(held=True)
         if _is_real_time(0) and not self._before:
             for thread in _real_time():
                 with contextlib.suppress(OSError):  # it has ended
                     os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _take_privilege() -> bool:
-    """True if this thread had the privilege to make threads real-time and has lost it."""
-    return bool(_change_privilege(lambda held: held & ~NICE) & NICE)
-
-
-def _change_privilege(change) -> int:
-    """Changes the thread's effective capabilities 0 to 31; what they were, 0 if it cannot."""
+def _privilege(*, held: bool) -> bool:
+    """Gives or takes this thread's privilege to make threads real-time; True if that changed it."""
     if sys.platform != "linux":
-        return 0
+        return False
     libc = ctypes.CDLL(None)
     header = lambda: (ctypes.c_uint32 * 2)(VERSION, 0)  # 0: the calling thread
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
-    if libc.capget(header(), sets):
-        return 0
-    before = sets[0]
-    sets[0] = change(before)
-    changed = sets[0] != before and libc.capset(header(), sets) == 0
-    return before if changed else 0
+    if libc.capget(header(), sets) or bool(sets[0] & NICE) == held:
+        return False
+    sets[0] ^= NICE
+    return libc.capset(header(), sets) == 0
 
 
 def _is_real_time(thread: int) -> bool:
