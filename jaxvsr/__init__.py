@@ -9,12 +9,13 @@ jaxvsr.degrade("film.mp4", "worse.mp4", "gan-evh")     # as a paper does to its 
 
 from jaxvsr.comparison.one import compare
 from jaxvsr.degradation.anything import degrade
-from jaxvsr.enhance import enhance
 from jaxvsr.errors import JaxvsrError
+from jaxvsr.inference.enhance import enhance
+from jaxvsr.inference.network import Network, load
+from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.models import MODELS, Spec
-from jaxvsr.network import Network, load
-from jaxvsr.settings import Result, Settings
+from jaxvsr.ops import fused, motion
 
 __version__ = "0.1.0"
 __all__ = ["MODELS", "JaxvsrError", "Network", "Result", "Settings", "Spec"]
-__all__ += ["compare", "degrade", "enhance", "load"]
+__all__ += ["compare", "degrade", "enhance", "fused", "load", "motion"]

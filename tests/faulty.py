@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from kernels.workers import serve
+from kernels.bench.workers import serve
 
 SICK = []
 

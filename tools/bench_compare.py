@@ -18,7 +18,6 @@ import jax
 import numpy as np
 import tyro
 
-from jaxvsr import allocator, cores
 from jaxvsr.comparison.pairs import make_plan, paired
 from jaxvsr.comparison.run import compare
 from jaxvsr.comparison.score import make_ready, measure
@@ -26,6 +25,7 @@ from jaxvsr.comparison.settings import DEFAULT, Settings
 from jaxvsr.comparison.sources import Film
 from jaxvsr.data.synthetic import scene
 from jaxvsr.errors import JaxvsrError
+from jaxvsr.host import allocator, cores
 from tools.bench_enhance import compiled_once, interleaved
 
 TARGET = 1.3  # times the readers alone

@@ -19,10 +19,11 @@ import jax
 import numpy as np
 import tyro
 
-from jaxvsr import cores, train
+from jaxvsr import train
 from jaxvsr.data import made_up, pipeline, sources
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.degradation import Recipe
+from jaxvsr.host import cores
 from tools.bench_train import Case, InJAX
 
 RECIPE = Recipe(factor=2, crf=28)

@@ -27,7 +27,7 @@ import tyro
 import jaxvsr
 from jaxvsr import ops, weights
 from jaxvsr.data.synthetic import scene, tone
-from jaxvsr.engine import Engine
+from jaxvsr.inference.engine import Engine
 from jaxvsr.models.sr_unet import SRUNet
 from jaxvsr.models.srresnet import SRResNet
 from jaxvsr.video import colour, encode

@@ -33,11 +33,12 @@ import numpy as np
 import optax
 import tyro
 
-from jaxvsr import cores, losses, train
+from jaxvsr import losses, train
 from jaxvsr.data import made_up, pipeline
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.data.synthetic import scene
 from jaxvsr.degradation import Recipe
+from jaxvsr.host import cores
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.sr_unet import SRUNet

@@ -19,8 +19,8 @@ from PIL import Image
 from jaxvsr import ops
 from jaxvsr.data.synthetic import scene, tone
 from jaxvsr.degradation import quantise
+from jaxvsr.inference.preview import side_by_side
 from jaxvsr.metrics.fidelity import psnr, ssim
-from jaxvsr.preview import side_by_side
 from jaxvsr.video import colour, mux, pixels
 from jaxvsr.video.colour import Colour
 from jaxvsr.video.reader import VideoReader

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
-from jaxvsr import allocator, cores
 from jaxvsr.comparison import (
     candidates,
     curves,
@@ -31,7 +30,8 @@ from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
 from jaxvsr.errors import DAMAGED, UsageError
-from jaxvsr.film import find_device
+from jaxvsr.host import allocator, cores
+from jaxvsr.inference.film import find_device
 
 
 @dataclass(frozen=True)

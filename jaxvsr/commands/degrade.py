@@ -10,7 +10,7 @@ from jaxvsr.commands.speech import Complaints, aligned, finish
 from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
 from jaxvsr.degradation.presets import PRESETS, recipe
 from jaxvsr.errors import UsageError
-from jaxvsr.settings import Settings
+from jaxvsr.inference.settings import Settings
 
 
 @dataclass(frozen=True)

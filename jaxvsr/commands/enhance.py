@@ -8,9 +8,9 @@ import tyro
 
 from jaxvsr import weights
 from jaxvsr.commands.speech import Complaints, finish
-from jaxvsr.enhance import check_source, enhance_folder, enhance_path, enhance_preview
-from jaxvsr.network import DEFAULT
-from jaxvsr.settings import Settings
+from jaxvsr.inference.enhance import check_source, enhance_folder, enhance_path, enhance_preview
+from jaxvsr.inference.network import DEFAULT
+from jaxvsr.inference.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import sys
 
 from jaxvsr.errors import DAMAGED, JaxvsrError
-from jaxvsr.settings import Result
+from jaxvsr.inference.settings import Result
 
 
 def aligned(rows: list[dict]) -> str:

@@ -16,7 +16,7 @@ from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import FPS, Source, half_gaps, open_source
 from jaxvsr.comparison.views import Planes, picture
 from jaxvsr.errors import InputError, UsageError
-from jaxvsr.pipeline import ahead
+from jaxvsr.host.pipeline import ahead
 
 DEPTH = 3  # frames that each reader may be ahead
 FAR = 200  # frames between two wanted ones from which on seeking is faster than reading

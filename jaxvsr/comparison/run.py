@@ -24,7 +24,7 @@ from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
 from jaxvsr.errors import UsageError
-from jaxvsr.progress import Progress
+from jaxvsr.host.progress import Progress
 
 PLAIN = Settings()
 DAMAGE = "damaged or missing"

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvsr import cores
 from jaxvsr.comparison.views import Planes, View
 from jaxvsr.errors import JaxvsrError, UsageError
+from jaxvsr.host import cores
 from jaxvsr.metrics.fidelity import ms_ssim, ssim
 from jaxvsr.metrics.niqe import niqe
 from jaxvsr.metrics.perceptual import lpips
@@ -199,7 +199,7 @@ def devices_for(names: tuple[str, ...], batches: int) -> list[jax.Device | None]
     """Where batches go in turn; [None] for JAX's own choice.
 
     XLA computes these metrics on one core, and one thing at a time on a device. Where there are
-    several CPU devices (`jaxvsr.cores`) and enough to do, each takes its turn.
+    several CPU devices (`jaxvsr.host.cores`) and enough to do, each takes its turn.
     """
     chosen = jax.config.jax_default_device or jax.devices()[0]
     if chosen.platform != "cpu" or not set(names) <= SINGLE:

@@ -16,9 +16,9 @@ import numpy as np
 from jaxvsr.comparison.scan import scan
 from jaxvsr.comparison.views import Planes
 from jaxvsr.errors import InputError
-from jaxvsr.sequence import PATTERN, is_pattern
 from jaxvsr.video.images import SUFFIXES, header_size, read_image
 from jaxvsr.video.reader import VideoReader
+from jaxvsr.video.sequence import PATTERN, is_pattern
 
 FPS = 25.0  # of what has no times
 

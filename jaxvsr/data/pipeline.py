@@ -104,11 +104,11 @@ class Singles:
         return self
 
     def get_state(self):
-        """See `jaxvsr.checkpoint.position`."""
+        """See `jaxvsr.train.checkpoint.position`."""
         return self.batches.get_state()
 
     def set_state(self, state) -> None:
-        """See `jaxvsr.checkpoint.seek`."""
+        """See `jaxvsr.train.checkpoint.seek`."""
         self.batches.set_state(state)
 
 

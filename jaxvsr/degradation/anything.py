@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvsr import folders
 from jaxvsr.degradation import presets
 from jaxvsr.degradation.coding import spoil
 from jaxvsr.degradation.downscale import area, quantise, reduced
@@ -14,8 +13,9 @@ from jaxvsr.degradation.film import degrade_film, record_path, write_record
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.degradation.record import Facts, tell
 from jaxvsr.errors import InputError, OutputError, UsageError
-from jaxvsr.plan import check_place
-from jaxvsr.settings import Result, Settings
+from jaxvsr.host import folders
+from jaxvsr.inference.plan import check_place
+from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, write_image

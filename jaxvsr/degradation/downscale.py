@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 from PIL import Image
 
-from jaxvsr import resample
 from jaxvsr.degradation.recipe import Recipe
+from jaxvsr.ops import resample
 from jaxvsr.video import pixels
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
 

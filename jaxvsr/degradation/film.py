@@ -22,14 +22,14 @@ from jaxvsr.degradation.coding import options, refusal
 from jaxvsr.degradation.downscale import quantise, reduced
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError, StoppedError, UsageError
-from jaxvsr.pipeline import ahead
-from jaxvsr.plan import Plan, check_output, check_place
-from jaxvsr.progress import Progress
-from jaxvsr.sequence import PictureWriter, is_pattern, publish
-from jaxvsr.settings import Result, Settings
+from jaxvsr.host.pipeline import ahead
+from jaxvsr.host.progress import Progress
+from jaxvsr.inference.plan import Plan, check_output, check_place
+from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, mux
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
 from jaxvsr.video.reader import VideoReader
+from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
 from jaxvsr.video.streams import VideoInfo
 
 DEPTH = 4  # frames that wait for the encoder

@@ -16,7 +16,7 @@ from scipy.special import gamma
 
 from jaxvsr.metrics.fidelity import luma
 from jaxvsr.metrics.windows import gaussian
-from jaxvsr.resample import imresize
+from jaxvsr.ops.resample import imresize
 
 BLOCK = 96
 TAPS, SIGMA = 7, 7 / 6

@@ -16,7 +16,7 @@ from threading import Thread
 import numpy as np
 
 from jaxvsr.errors import InputError, UsageError
-from jaxvsr.pipeline import Behind
+from jaxvsr.host.pipeline import Behind
 from jaxvsr.video.colour import MATRICES, untagged
 
 MODELS = {"vmaf": "vmaf_v0.6.1", "vmaf_neg": "vmaf_v0.6.1neg"}

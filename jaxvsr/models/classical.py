@@ -7,6 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxvsr import ops
+from jaxvsr.ops.resizing import PHASES
 
 
 class Bicubic(nn.Module):
@@ -20,7 +21,7 @@ class Bicubic(nn.Module):
     def multiple(self) -> int:
         """The scale's denominator where that is small: windows then resize as the whole does."""
         denominator = Fraction(self.scale).limit_denominator(1000).denominator
-        return denominator if denominator <= ops.PHASES else 1
+        return denominator if denominator <= PHASES else 1
 
     @property
     def reach(self) -> int:

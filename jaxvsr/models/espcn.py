@@ -14,7 +14,7 @@ class ESPCN(nn.Module):
 
     One convolution for each of `widths`, the first `first` wide and the rest 3x3. `residual` adds
     the bicubic enlargement (ours: the paper has none) and starts from it. `impl` is how
-    convolutions run, see `jaxvsr.impl`.
+    convolutions run, see `jaxvsr.ops.impl`.
     """
 
     scale: int = 2

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvsr import ops
-from jaxvsr.impl import available, check, either
 from jaxvsr.layers import Conv, Tail, leaky_relu
+from jaxvsr.ops.impl import available, check, either
 
 BETA = 0.2  # residual scaling inside a block and around three of them
 
@@ -57,8 +57,8 @@ class RRDBNet(nn.Module):
 
     `unshuffle` folds that many pixels each way into channels before the first convolution
     (2 in the published x2 network, 4 in x1); scale * unshuffle is a power of two. `impl` is how
-    convolutions run, see `jaxvsr.impl`; the trunk as kernels has no concatenations left, but with
-    `plus` it is always XLA's.
+    convolutions run, see `jaxvsr.ops.impl`; the trunk as kernels has no concatenations left, but
+    with `plus` it is always XLA's.
     """
 
     scale: int = 4

@@ -27,7 +27,7 @@ class SRUNet(nn.Module):
     up. A scale that is not whole is reached by shrinking the next whole one; `corners` does that
     as the published x1.5 weights expect, corner pixel to corner pixel, which forbids tiles.
     `clip=False` leaves overshoot in place, for losses that want its gradient. `impl` is how
-    convolutions run, see `jaxvsr.impl`.
+    convolutions run, see `jaxvsr.ops.impl`.
     """
 
     scale: float = 2

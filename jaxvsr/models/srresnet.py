@@ -28,7 +28,7 @@ class SRResNet(nn.Module):
     """Frames to frames `scale` (2^k or 3) times larger, not clipped.
 
     `groups` splits the trunk's convolutions; `ends` is the size of the first and last one. `impl`
-    is how convolutions run, see `jaxvsr.impl`.
+    is how convolutions run, see `jaxvsr.ops.impl`.
     """
 
     scale: int = 4

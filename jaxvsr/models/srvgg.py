@@ -12,7 +12,7 @@ from jaxvsr.layers import Conv, Slope, Tail
 class SRVGGNetCompact(nn.Module):
     """Frames to frames `scale` times larger, not clipped; `convs` counts the inner ones.
 
-    `impl` is how convolutions run, see `jaxvsr.impl`.
+    `impl` is how convolutions run, see `jaxvsr.ops.impl`.
     """
 
     scale: int = 4

@@ -25,8 +25,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxvsr import allocator, cores
 from jaxvsr.errors import UsageError
+from jaxvsr.host import allocator, cores
 
 INSTALL = {"cpu": "", "gpu": "pip install 'jax[cuda13]'", "tpu": "pip install 'jax[tpu]'"}
 EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")

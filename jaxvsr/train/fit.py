@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxvsr.checkpoint import Checkpoints, position, seek
 from jaxvsr.errors import InputError, JaxvsrError, UsageError
 from jaxvsr.train import checks, devices, game, signals
+from jaxvsr.train.checkpoint import Checkpoints, position, seek
 from jaxvsr.train.game import Game, Params, Phase, TrainState
 from jaxvsr.train.step import make_step
 from jaxvsr.train.telling import Silent, Telling

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvsr.errors import DISK_FULL, OutputError, SpaceError
-from jaxvsr.progress import clock
+from jaxvsr.host.progress import clock
 from jaxvsr.train.board import Board
 
 PLAIN_EVERY = 30  # seconds between lines where stderr is a file

@@ -1,0 +1,1 @@
+"""Written once for every paper: choosing data, training, validating, packing, tables."""

@@ -1,0 +1,1 @@
+"""The networks at the papers' degradations, by every metric."""

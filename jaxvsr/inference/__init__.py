@@ -1,0 +1,1 @@
+"""Networks on frames and on files: engines, plans, journals, and what a user may ask for."""

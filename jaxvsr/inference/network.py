@@ -1,0 +1,103 @@
+"""A network as a function of frames: what `jaxvsr.load` returns."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvsr import weights
+from jaxvsr.clip import scenes
+from jaxvsr.errors import UsageError
+from jaxvsr.inference.engine import Engine, target_size
+
+DEFAULT = "sr_unet_light_x2"
+
+
+def load(name_or_path: str = DEFAULT, **options) -> "Network":
+    """Loads a packaged network by name, or a checkpoint by path or URL, as a `Network`.
+
+    `options` are those of `Network`. Raises WeightsError for a file that is not a checkpoint
+    of a known network, or that contains code.
+    """
+    return Network(weights.load(str(name_or_path)), **options)
+
+
+class Network:
+    """Callable: frames [N, H, W, 3] to enhanced frames [N, H', W', 3] of the same kind.
+
+    Frames are consecutive pictures of one scene, numpy or JAX, uint8 or float in [0, 1], of any
+    size; results are clipped. `scale` may differ from the network's own (an antialiased
+    resample follows the network), or a `size` (height, width) be given instead. Compiled once a
+    shape. `impl` is "xla", "triton" or "auto", see `jaxvsr.ops.impl`. `spec` holds the network's
+    facts, `params` its parameters.
+    """
+
+    def __init__(
+        self,
+        loaded,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        dtype: str = "float32",
+        tile: int = 0,
+        impl: str = "auto",
+    ):
+        self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
+        self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
+        self._engine = partial(Engine, loaded, dtype=dtype, tile=tile, impl=impl)
+        self._engines: dict = {}
+
+    def __repr__(self):
+        count = sum(p.size for p in jax.tree.leaves(self.params))
+        return f"Network({self.name!r}, scale={self.scale:g}, {count:,} parameters)"
+
+    def __call__(self, frames):
+        if frames.ndim != 4 or frames.shape[-1] != 3:
+            raise UsageError(f"frames are [N, H, W, 3], not {list(frames.shape)}")
+        engine = self._for(frames.shape[1:3], frames.dtype)
+        if isinstance(frames, jax.core.Tracer):
+            return engine._whole(engine.params, None, frames)[1]
+        if self.spec.recurrent or self.spec.radius:
+            results = self._in_time(engine, frames)
+        else:
+            results, _ = engine(frames)
+        return np.asarray(results) if isinstance(frames, np.ndarray) else results
+
+    def _for(self, size, dtype):
+        """The engine for one frame size and one kind of number."""
+        integer = jnp.issubdtype(dtype, jnp.integer)
+        if integer and dtype != jnp.uint8:
+            raise UsageError(f"frames are uint8 or float in [0, 1], not {dtype}")
+        key = (*size, str(dtype))
+        if key not in self._engines:
+            head, tail = (_from_bytes, _to_bytes) if integer else (_as_float, _clipped(dtype))
+            wanted = self.size or target_size(*size, self.scale)
+            self._engines[key] = self._engine(head, tail, size=wanted)
+        return self._engines[key]
+
+    def _in_time(self, engine, frames):
+        """Window by window, or frame by frame with the state handed on."""
+        items = ((frame, i == 0) for i, frame in enumerate(frames))
+        results, state = [], None
+        for window, _ in scenes(items, self.spec.radius):
+            stack = jnp.stack(window)[None] if self.spec.radius else window[0][None]
+            result, state = engine(stack, state)
+            results.append(result)
+        return jnp.concatenate(results)
+
+
+def _from_bytes(frames):
+    return frames.astype(jnp.float32) / 255
+
+
+def _to_bytes(frames):
+    return jnp.round(jnp.clip(frames, 0, 1) * 255).astype(jnp.uint8)
+
+
+def _as_float(frames):
+    return frames.astype(jnp.float32)
+
+
+def _clipped(dtype):
+    return lambda frames: jnp.clip(frames, 0, 1).astype(dtype)

@@ -1,0 +1,1 @@
+"""The kernels against XLA and PyTorch: `python -m kernels.bench`."""
