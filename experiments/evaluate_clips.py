@@ -20,7 +20,7 @@ import tyro
 
 import jaxvsr
 from experiments import tell_library
-from experiments.report.__main__ import CLIPS, read_clip
+from experiments.report.cells import CLIPS, read_clip
 from jaxvsr.degradation import Recipe
 from jaxvsr.errors import UsageError
 from jaxvsr.train import exit_status

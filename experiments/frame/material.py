@@ -1,10 +1,10 @@
-"""What SR-UNet's runs see: a recipe for each use, clips to train on, and others to validate on."""
+"""What runs see: a degradation for each use, clips to train on, and others to validate on."""
 
 import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,6 @@ from experiments import DATA, counted
 from jaxvsr.data import builders, catalogue, made_up, packed, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.degradation import Recipe
-from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import JaxvsrError, UsageError
 
 CODECS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1")
@@ -46,12 +45,8 @@ SCENES = 96  # made-up ones beside the shared clips: clean edges and text, as an
 TAKES = {"cid22": 2}  # ours: of a still of 512x512; the others are larger and have four
 GRAINY = 1 / 3  # ours: share of sharp stills that get grain
 CLIPS, FRAMES = 8, 12  # that validate a run
+LENGTH = 24  # frames of a shot, about. Ours
 UNUSED = ("driving_540p", "mountain_hdr_1080p")  # a test clip's camera; HDR
-
-
-def paper(rng) -> Recipe:
-    """Sect. 3.3: H.265 at CRF 23, half the size. The generator is not asked."""
-    return recipe("sr-unet")
 
 
 def web(least: int, most: int) -> Callable[[np.random.Generator], Recipe]:
@@ -74,7 +69,8 @@ def web(least: int, most: int) -> Callable[[np.random.Generator], Recipe]:
     return draw
 
 
-RECIPES = {"paper": paper, "x2": web(18, 28), "x2_collapse": web(33, 42), "light_x2": web(18, 28)}
+# What weights are for, beside a paper's own degradation: halved video as the web has it.
+USES = {"x2": web(18, 28), "x2_collapse": web(33, 42), "light_x2": web(18, 28)}
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,10 @@ class Material:
         return bool(self.packs.unseen if self.packs else self.unseen)
 
 
-def check_use(use: str) -> None:
+def check_use(use: str, uses: Mapping[str, Callable]) -> None:
     """Raises UsageError for a use that there is not."""
-    if use not in RECIPES:
-        raise UsageError(f"no use {use!r}; choose from {', '.join(RECIPES)}")
+    if use not in uses:
+        raise UsageError(f"no use {use!r}; choose from {', '.join(uses)}")
 
 
 def material(
@@ -261,9 +257,9 @@ def _facts(clip: sources.Clip) -> tuple:
 
 
 def fed(
-    found: Material, use: str, feed: pipeline.Feed, folder: Path | None
-) -> tuple[pipeline.Singles, tuple[Pair, ...], tuple[str, ...]]:
-    """(the batches of a use, pairs to validate on, a line for each clip left out and their count).
+    found: Material, use: str, draw: Callable, feed: pipeline.Feed, folder: Path | None
+) -> tuple[pipeline.Batches, tuple[Pair, ...], tuple[str, ...]]:
+    """(batches by the degradations of `draw`, pairs to validate on, lines for clips left out).
 
     Raises what `pipeline.stream` does, and UsageError for packs of another use or of frames that
     are too small, before work starts.
@@ -271,10 +267,10 @@ def fed(
     if found.packs:
         _check_packs(found.packs, use, feed)
         unseen = tuple(found.packs.unseen[i] for i in range(len(found.packs.unseen)))
-        return pipeline.Singles(pipeline.dealt(found.packs.known, feed)), unseen, ()
-    batches, unseen, left = frames_of(found.known, use, feed, folder), (), ()
+        return _batches(pipeline.dealt(found.packs.known, feed), feed), unseen, ()
+    batches, unseen, left = frames_of(found.known, draw, feed, folder), (), ()
     if found.unseen:
-        unseen, left = held_out(found.unseen, use, feed, folder)
+        unseen, left = held_out(found.unseen, draw, feed, folder)
     return batches, unseen, left_out((*batches.skipped, *left), len(found.skipped))
 
 
@@ -288,10 +284,17 @@ def _check_packs(packs: packed.Packs, use: str, feed: pipeline.Feed) -> None:
         )
 
 
-def frames_of(clips, use: str, feed: pipeline.Feed, folder: Path | None) -> pipeline.Singles:
-    """The batches of a use. Raises what `pipeline.stream` does, before work starts."""
+def frames_of(clips, draw: Callable, feed: pipeline.Feed, folder: Path | None) -> pipeline.Batches:
+    """Batches of frames, or of clips where the feed has more than one frame.
+
+    Raises what `pipeline.stream` does, before work starts.
+    """
     show = counted("coding shots to train on")
-    return pipeline.Singles(pipeline.stream(clips, RECIPES[use], feed, folder=folder, show=show))
+    return _batches(pipeline.stream(clips, draw, feed, folder=folder, show=show), feed)
+
+
+def _batches(stream, feed: pipeline.Feed) -> pipeline.Batches:
+    return pipeline.Singles(stream) if feed.frames == 1 else pipeline.Batches(stream)
 
 
 def left_out(lines: tuple[str, ...], before: int) -> tuple[str, ...]:
@@ -304,7 +307,7 @@ def left_out(lines: tuple[str, ...], before: int) -> tuple[str, ...]:
 
 
 def held_out(
-    clips, use: str, feed: pipeline.Feed, folder: Path | None
+    clips, draw: Callable, feed: pipeline.Feed, folder: Path | None
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """(clips that are not trained on, whole frames before and after; a line for each left out).
 
@@ -315,7 +318,7 @@ def held_out(
     found = sources.usable(sources.Found(tuple(clips)), feed.frames, crop, where)
     first = {shot.clip.name: shot for shot in reversed(shots.shots(found.clips, 1, FRAMES))}
     chosen = tuple(first.values())[:: max(1, -(-len(first) // CLIPS))]
-    pairs = shots.Pairs(chosen, shots.Spoiling(RECIPES[use], feed.seed), folder, keep=CLIPS)
+    pairs = shots.Pairs(chosen, shots.Spoiling(draw, feed.seed), folder, keep=CLIPS)
     try:
         catalogue.refuse_test_sets(found.clips)
         pairs.check_room()

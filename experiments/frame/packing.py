@@ -8,7 +8,7 @@ of large ones a part.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +17,7 @@ import numpy as np
 import tyro
 
 from experiments import counted, say
-from experiments.frame import material as sr_unet_data
-from experiments.sr_unet.recipe import LENGTH
+from experiments.frame import material
 from jaxvsr.data import catalogue, made_up, packed, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.errors import InputError, UsageError
@@ -39,7 +38,7 @@ class Pack:
     seed: int = 0
     takes: int = 1
     """Times as many places of each of the shared stills."""
-    grainy: float = sr_unet_data.GRAINY
+    grainy: float = material.GRAINY
     """Share of these stills that get grain."""
     frames: int = 1
     """Neighbouring frames of each shot."""
@@ -54,18 +53,18 @@ class Pack:
     limit: int | None = None
     """Shots to train on, at most, drawn from all."""
 
-    def run(self) -> list[Path]:
+    def run(self, uses: Mapping[str, Callable]) -> list[Path]:
         """Writes the packs; returns their paths. Raises UsageError and what coding raises."""
-        self._check()
-        found = sr_unet_data.material(self.data, self.share, self.seed, self.takes, self.grainy)
+        self._check(uses)
+        found = material.material(self.data, self.share, self.seed, self.takes, self.grainy)
         say(*found.told)
         known = found.known
         if known is None:
             known = made_up.procedural(self.seed, pipeline.SCENES).clips
         work = [("known", shot) for shot in self._shots(known, self.limit)]
         work += [("unseen", shot) for shot in self._shots(found.unseen, self.unseen)]
-        spoiling = shots.Spoiling(sr_unet_data.RECIPES[self.use], self.seed)
-        facts = {"use": self.use, "clips": sr_unet_data.identity(found), "side": self.side}
+        spoiling = shots.Spoiling(uses[self.use], self.seed)
+        facts = {"use": self.use, "clips": material.identity(found), "side": self.side}
         facts |= {name: getattr(self, name) for name in ("takes", "grainy", "quality", "seed")}
         paths, show = [], counted("shots coded")
         for part in range(self.parts):
@@ -78,8 +77,8 @@ class Pack:
             paths.append(path)
         return paths
 
-    def _check(self) -> None:
-        sr_unet_data.check_use(self.use)
+    def _check(self, uses: Mapping[str, Callable]) -> None:
+        material.check_use(self.use, uses)
         if self.out.suffix != packed.SUFFIX:
             raise UsageError(f"{self.out}: a pack's name ends in {packed.SUFFIX}")
         if self.side < 64 or self.side % 4:
@@ -104,8 +103,8 @@ class Pack:
             return []
         catalogue.refuse_test_sets(clips)
         found = sources.usable(sources.Found(tuple(clips)), self.frames, (64, 64), "the clips")
-        say(*sr_unet_data.left_out(found.skipped, 0))
-        every = shots.shots(found.clips, self.frames, LENGTH)
+        say(*material.left_out(found.skipped, 0))
+        every = shots.shots(found.clips, self.frames, material.LENGTH)
         order = np.random.default_rng(self.seed).permutation(len(every))[:most]
         return [every[i] for i in order]
 

@@ -1,158 +1,102 @@
-"""Cells of a study to its report: Markdown, a page a degradation, and rate-distortion curves."""
+"""Clips halved, coded and doubled again by each network, and held against the clip itself.
 
-import os
-import platform
+They are coded as SR-UNet's authors did it (x265 `medium`) and as GAN-EVH's (x264 `veryfast`, a key
+frame every 100), at each CRF. Cells that the output folder has already are kept, so a run that
+was stopped goes on.
+"""
+
+import json
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-import jax
 import numpy as np
-from PIL import Image
 
-from jaxvsr.comparison import page, rates, table, wording
-from jaxvsr.comparison.scores import Scores
-from jaxvsr.comparison.worst import differing_spot
+import jaxvsr
+from experiments import DATA
+from experiments.report import tables
+from experiments.report.cells import CLIPS, cell_of, place, read_clip, stem
+from experiments.report.tables import TRUTH
+from jaxvsr.degradation import spoil_and_tell
+from jaxvsr.degradation.presets import recipe
 from jaxvsr.metrics.table import METRICS
 
-TRUTH = "truth"  # a row of its own: NIQE and the steadiness of the clips themselves
-ANCHOR = "bicubic"
+OWN = ("bicubic", "lanczos", "sr_unet_light_x2")
+PUBLISHED = {  # trained by others, with the shared data
+    "SR-UNet, published": DATA / "weights/srunet/srunet_2x_crf23.pth",
+    "animevideov3, published": DATA / "weights/realesr/realesr-animevideov3-x4.param",
+}
+PAPERS = {"sr-unet": 23, "gan-evh": 38}  # degradation: the CRF of its paper
+SCALE = 2
 
 
-def write(cells: list[dict], folder: Path, papers: dict[str, int]) -> None:
-    """Writes report.md, and for each degradation its curves as PNG and its page as HTML."""
-    parts = ["# Baseline", "", made(), ""]
-    for degradation, own in papers.items():
-        here = [cell for cell in cells if cell["degradation"] == degradation]
-        if here:
-            parts += section(here, folder, degradation, own)
-    (folder / "report.md").write_text("\n".join(parts) + "\n")
+@dataclass(frozen=True)
+class Baseline:
+    """Bicubic, Lanczos, the packaged network, and published ones where the shared data is."""
+
+    models: tuple[str, ...] = ()
+    """Names, paths or NAME=PATH; by default all that are at hand."""
+    clips: tuple[str, ...] = CLIPS
+    """Names in the shared folder of clips, or paths."""
+    metrics: tuple[str, ...] = tuple(METRICS)
+    """What to measure at each paper's own CRF."""
+    curves: tuple[str, ...] = ("psnr", "psnr_y", "ssim_y", "ms_ssim_y", "lpips", "vmaf")
+    """What to measure at every other CRF."""
+    crfs: tuple[int, ...] = (18, 23, 28, 33, 38)
+    frames: int = 8
+    """Frames of each clip that are scored."""
+    skip: int = 12
+    """Frames before them, coded but not scored: most of a video lies deep in its GOPs."""
+    output: Path = Path("runs/baseline")
+
+    def run(self) -> None:
+        """Scores what is not scored yet and writes the report."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        file = self.output / "cells.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        known = {place(cell) for cell in map(json.loads, lines)}
+        with open(file, "a") as sink:
+            for cell in measure(self, known):
+                sink.write(json.dumps(cell, allow_nan=False) + "\n")
+                sink.flush()
+                print(*place(cell), flush=True)
+        cells = list(map(json.loads, file.read_text().splitlines()))
+        clips, names = set(map(stem, self.clips)), {TRUTH, *sources(self)}
+        cells = [cell for cell in cells if cell["clip"] in clips and cell["model"] in names]
+        tables.write(cells, self.output, PAPERS)
+        print((self.output / "report.md").read_text())
 
 
-def made() -> str:
-    """When, where and by what the report was made."""
-    device = jax.devices()[0]
-    kind = f"{os.cpu_count()} {platform.machine()} cores"
-    where = kind if device.platform == "cpu" else device.device_kind
-    return (
-        f"`python -m experiments.report baseline`, {date.today()}, {where}, JAX {jax.__version__}"
-    )
+def measure(config: Baseline, known: set[tuple]) -> Iterator[dict]:
+    """The cells that are not `known`, clip by clip."""
+    nets = {name: jaxvsr.load(source, scale=SCALE) for name, source in sources(config).items()}
+    for clip, (degradation, own) in product(config.clips, PAPERS.items()):
+        for crf in sorted({own, *config.crfs}):
+            where = (stem(clip), degradation, crf)
+            names = [TRUTH, *nets] if crf == own else list(nets)
+            names = [name for name in names if (*where, name) not in known]
+            if names:
+                yield from group(config, clip, where, {name: nets.get(name) for name in names})
 
 
-def section(cells: list[dict], folder: Path, degradation: str, own: int) -> list[str]:
-    """The Markdown of one degradation; writes its files."""
-    found = pooled([cell for cell in cells if cell["crf"] == own])
-    models = [score for score in found if score.name != TRUTH]
-    points = curve_points([cell for cell in cells if cell["model"] != TRUTH])
-    clips = list(dict.fromkeys(cell["clip"] for cell in cells))
-    curves = rates.plot(points, folder / f"{degradation}-rate.png")
-    gains = rates.table(points, ANCHOR) if ANCHOR in {s.series for s in points} else ""
-    names = [score.name for score in models]
-    pictures = [picture_of(folder, (clip, degradation, own), names) for clip in clips]
-    truth = "".join(of_the_truth(score) for score in found if score.name == TRUTH)
-    page.write(
-        models,
-        [picture for picture in pictures if picture],
-        folder / f"{degradation}.html",
-        reference=f"the clips, degradation {degradation} at CRF {own}",
-        sections={
-            "The clips themselves": truth,
-            "Rate and distortion": curves.read_bytes(),
-            "BD-rates": gains,
-        },
-    )
-    lines = [f"## {degradation}, CRF {own}", ""]
-    lines += [f"Clips: {', '.join(clips)}; {facts(models)}. {truth}", ""]
-    lines += [table.markdown(models), f"![Rate and distortion]({curves.name})", ""]
-    return [*lines, *curve_table(points), "", "```", gains, "```", ""]
+def group(config: Baseline, clip: str, where: tuple, nets: dict) -> Iterator[dict]:
+    """The cells of one clip at one degradation and CRF."""
+    truth = read_clip(clip, config.skip + config.frames)
+    coded, record = spoil_and_tell(truth, recipe(where[1], crf=where[2]))
+    coded, real = coded[config.skip :], truth[config.skip :]
+    own = PAPERS[where[1]] == where[2]
+    for name, net in nets.items():
+        fake = real if net is None else np.concatenate([net(frame[None]) for frame in coded])
+        scores = jaxvsr.compare(real, fake, metrics=config.metrics if own else config.curves)
+        if own:
+            tables.keep_picture(config.output, where, name, fake[len(fake) // 2])
+        yield cell_of(where, name, scores, record["kbps"])
 
 
-def of_the_truth(score: Scores) -> str:
-    """What the metrics that need no truth, or do not reach their best at it, say of the clips."""
-    telling = [m for m in ("niqe", "vmaf", "vmaf_neg", "warp_error") if m in score.frames]
-    said = (f"{METRICS[m].title} {wording.shown(m, score.mean(m))}" for m in telling)
-    return f"The clips themselves: {', '.join(said)}." if telling else ""
-
-
-def curve_points(cells: list[dict]) -> list[Scores]:
-    """One Scores for each model and CRF, with the metrics that all of them have."""
-    shared = set.intersection(*(set(cell["values"]) for cell in cells))
-    return pooled(
-        [
-            cell | {"values": {m: v for m, v in cell["values"].items() if m in shared}}
-            for cell in cells
-        ]
-    )
-
-
-def facts(scores: list[Scores]) -> str:
-    """How much was measured."""
-    rate = next((s.kbps for s in scores if s.kbps), None)
-    return f"{len(scores[0].times)} frames in all, {rate:.0f} kbit/s on the mean"
-
-
-def pooled(cells: list[dict]) -> list[Scores]:
-    """One Scores for each model and CRF: the frames of all clips, and the mean of their rates."""
-    groups: dict[tuple, list[dict]] = {}
-    for cell in cells:
-        groups.setdefault((cell["model"], cell["crf"]), []).append(cell)
-    return [one(model, group) for (model, _), group in sorted_by_first(groups)]
-
-
-def sorted_by_first(groups: dict[tuple, list[dict]]) -> list[tuple]:
-    """Groups by the order in which their models first came, then by CRF."""
-    models = list(dict.fromkeys(model for model, _ in groups))
-    return sorted(groups.items(), key=lambda item: (models.index(item[0][0]), item[0][1]))
-
-
-def one(model: str, cells: list[dict]) -> Scores:
-    """The cells of one model at one CRF, clip after clip."""
-    names = [n for n in METRICS if all(n in cell["values"] for cell in cells)]
-    values = {n: np.concatenate([numbers(cell["values"][n]) for cell in cells]) for n in names}
-    steps = [cell["times"][-1] / max(len(cell["times"]) - 1, 1) for cell in cells]
-    starts = np.cumsum([0, *(cell["times"][-1] + s for cell, s in zip(cells, steps, strict=True))])
-    times = [np.add(cell["times"], start) for cell, start in zip(cells, starts, strict=False)]
-    missing = {name: why for cell in cells for name, why in cell["unavailable"].items()}
-    kbps = None if model == TRUTH else float(np.mean([cell["kbps"] for cell in cells]))
-    return Scores(model, "", np.concatenate(times), values, missing, kbps=kbps, series=model)
-
-
-def numbers(told: list) -> np.ndarray:
-    """Values as JSON has them: null is none, "inf" infinite."""
-    return np.array([np.nan if value is None else float(value) for value in told])
-
-
-def curve_table(points: list[Scores]) -> Iterator[str]:
-    """Markdown: a line a model and rate, a column a metric that every point has."""
-    metrics = [m for m in wording.had(points) if all(m in score.frames for score in points)]
-    yield "| model | kbit/s | " + " | ".join(METRICS[m].title for m in metrics) + " |"
-    yield "|---|---:|" + "---:|" * len(metrics)
-    for score in points:
-        means = (wording.shown(m, score.mean(m)) for m in metrics)
-        yield f"| {score.name} | {wording.kbps(score)} | " + " | ".join(means) + " |"
-
-
-def keep_picture(folder: Path, where: tuple, model: str, frame: np.ndarray) -> None:
-    """Writes a frame for the page, under a name that says where it belongs."""
-    path = picture_path(folder, where, model)
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(frame).save(path)
-
-
-def picture_path(folder: Path, where: tuple, model: str) -> Path:
-    """Where a frame is kept."""
-    name = "-".join(map(str, (*where, model)))
-    return folder / "frames" / (name.replace(",", "").replace(" ", "_") + ".png")
-
-
-def picture_of(folder: Path, where: tuple, models: list[str]) -> page.Picture | None:
-    """The kept frames of a clip, cut where the models differ most from the truth."""
-    paths = {model: picture_path(folder, where, model) for model in [TRUTH, *models]}
-    frames = {n: np.asarray(Image.open(path)) for n, path in paths.items() if path.exists()}
-    if TRUTH not in frames or len(frames) < 2:
-        return None
-    real, *fakes = frames.values()
-    size = min(page.CROP[0], real.shape[0]), min(page.CROP[1], real.shape[1])
-    top, left = differing_spot(real, fakes, size)
-    cut = {n: f[top : top + size[0], left : left + size[1]] for n, f in frames.items()}
-    return page.Picture(0, 0.0, cut, "psnr", {}, (top, left), label=where[0])
+def sources(config: Baseline) -> dict[str, str]:
+    """Name in the report: what `jaxvsr.load` takes."""
+    if not config.models:
+        return {n: n for n in OWN} | {n: str(p) for n, p in PUBLISHED.items() if p.exists()}
+    pairs = (text.partition("=") for text in config.models)
+    return {(name if path else stem(name)): path or name for name, _, path in pairs}

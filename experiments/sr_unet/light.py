@@ -1,14 +1,13 @@
 """A light SR-UNet x2 (Vaccaro et al., MM 2021, Sect. 3.3) for compressed video, by L1 alone.
 
-python -m experiments.sr_unet_light --smoke  # under a minute, drawn scenes, no data needed
-python -m experiments.sr_unet_light --run runs/light  # about two hours on two CPU cores
+python -m experiments.sr_unet light --smoke  # under a minute, drawn scenes, no data needed
+python -m experiments.sr_unet light --run runs/light  # about two hours on two CPU cores
 python -m experiments.evaluate_clips runs/light/sr_unet_light_x2.safetensors
 
 Claim: more PSNR, SSIM and VMAF than bicubic and Lanczos on clips that it never saw. The paper's
 perceptual and adversarial terms are not part of this run.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import DATA, say
 from experiments.frame.numbered import Numbered
@@ -54,7 +52,7 @@ MIX = (0.56, 0.28, 0.07, 0.09)  # stills, videos, drawn shapes and text, made-up
 
 
 @dataclass(frozen=True)
-class Config:
+class Light:
     """Defaults are those of the packaged weights."""
 
     accelerator: Literal["cpu", "gpu", "tpu"] = "cpu"
@@ -72,7 +70,7 @@ class Config:
     seed: int = 0
 
 
-def main(config: Config) -> dict[str, float]:
+def main(config: Light) -> dict[str, float]:
     """Trains, resuming where there is something to resume; returns the last metrics."""
     train.start(config.accelerator, config.batch)
     if config.smoke:
@@ -83,7 +81,7 @@ def main(config: Config) -> dict[str, float]:
     return fit(config, SRUNet(clip=False, **LIGHT), known, unseen)
 
 
-def smoke(config: Config) -> dict[str, float]:
+def smoke(config: Light) -> dict[str, float]:
     """Two steps of a tiny network on two drawn clips, nothing written."""
     rng = np.random.default_rng(config.seed)
     drawn = (crops.scene(3, 64, rng) for _ in range(2))
@@ -109,7 +107,7 @@ def untrained(net: SRUNet, seed: int):
     return net.init(jax.random.key(seed), np.zeros((1, side, side, 3), np.float32))["params"]
 
 
-def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) -> dict[str, float]:
+def fit(config: Light, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) -> dict[str, float]:
     """Runs to `config.steps` with a checkpoint every two minutes; writes the averaged weights."""
     game, phase = table(net, config.rate, config.steps)
 
@@ -132,7 +130,7 @@ def fit(config: Config, net: SRUNet, known: crops.Pairs, unseen: crops.Pairs) ->
     return dict(end.scores)
 
 
-def identity(config: Config) -> dict:
+def identity(config: Light) -> dict:
     """What must be the same when a run goes on."""
     return {name: getattr(config, name) for name in ("rate", "batch", "patch", "seed", "clips")}
 
@@ -140,7 +138,7 @@ def identity(config: Config) -> dict:
 class Draws(Numbered):
     """The run's batches."""
 
-    def __init__(self, known: crops.Pairs, config: Config):
+    def __init__(self, known: crops.Pairs, config: Light):
         self.known, self.config = known, config
 
     def batch(self, number: int) -> dict[str, np.ndarray]:
@@ -149,7 +147,7 @@ class Draws(Numbered):
         return self.known.batch(number, config.batch, config.patch, config.seed)
 
 
-def package(config: Config, net: SRUNet, average) -> None:
+def package(config: Light, net: SRUNet, average) -> None:
     """Writes the averaged weights as `jaxvsr.weights.load` reads them."""
     path = config.run / "sr_unet_light_x2.safetensors"
     params = calmed(average, COLOUR)
@@ -180,7 +178,7 @@ def validate(net: SRUNet, params, unseen: crops.Pairs, count: int = 192) -> dict
     return {"psnr": float(psnr(params).mean()), "bicubic": float(psnr(plain).mean())}
 
 
-def load_crops(config: Config, held_out: bool) -> crops.Pairs:
+def load_crops(config: Light, held_out: bool) -> crops.Pairs:
     """The run's crops, cut on first use and kept beside its checkpoint."""
     file = config.run / ("held_out.npz" if held_out else "crops.npz")
     if not file.exists():
@@ -251,7 +249,3 @@ def made_up(rng) -> Iterator[np.ndarray]:
     """Both shots of one made-up film after another, for ever."""
     while True:
         yield from crops.made_up(FRAMES, SIDE, rng)
-
-
-if __name__ == "__main__":
-    sys.exit(train.exit_status(lambda: print(main(tyro.cli(Config)))))

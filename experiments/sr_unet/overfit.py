@@ -25,8 +25,10 @@ import tyro
 import jaxvsr
 from experiments import say
 from experiments.frame.numbered import Numbered
-from experiments.sr_unet.recipe import FIDELITY, SRUNet, terms, unclipped
-from experiments.sr_unet.tables import quoted
+from experiments.frame.tables import quoted
+from experiments.frame.training import unclipped
+from experiments.sr_unet.paper import TABLE_4
+from experiments.sr_unet.recipe import FIDELITY, SRUNet, terms
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
@@ -39,13 +41,6 @@ from jaxvsr.layers import fold, trained_folded
 from jaxvsr.metrics.table import METRICS
 from jaxvsr.weights import judges
 
-PAPER = {  # Table 4, to 1080p: SSIM, LPIPS, VMAF, kbit/s
-    "720p CRF 21 + SR overfitted": (0.7672, 0.1036, 94.25, 8250),
-    "720p CRF 20 + SR": (0.7769, 0.1423, 93.88, 8786),
-    "1080p CRF 23": (0.8099, 0.1340, 93.895, 11961),
-    "720p CRF 18 + SR overfitted": (0.7840, 0.0880, 96.52, 12511),
-    "1080p CRF 20": (0.8349, 0.1012, 96.27, 20617),
-}
 LOSSES = {
     "fidelity": FIDELITY,
     "perceptual": {"lpips": 1.0, "ssim": 1.0},  # ours: Eq. 4 without its critic
@@ -293,7 +288,7 @@ def written(config: Overfit, folder: Path, points: list, cost: tuple) -> Path:
     if config.others and names:
         figure = rates.plot(scores, folder / "rate.png")
         lines += [f"![Rate and distortion]({figure.name})", ""]
-    lines += quoted("The paper's Table 4, 1080p:", PAPER)
+    lines += quoted("The paper's Table 4, 1080p:", TABLE_4)
     with open(folder / "points.csv", "w", newline="") as file:
         rows = [[s.series, crf, s.kbps, *(s.mean(m) for m in names)] for crf, s in points]
         csv.writer(file).writerows([["series", "crf", "kbps", *names], *rows])

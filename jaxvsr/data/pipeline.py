@@ -88,17 +88,14 @@ class Stream:
     skipped: tuple[str, ...] = ()
 
 
-class Singles:
-    """Batches of single frames [N, h, w, 3] out of a stream of clips of one frame each.
-
-    `skipped` is the stream's.
-    """
+class Batches:
+    """A stream as an endless, savable iterator; `skipped` is the stream's."""
 
     def __init__(self, stream: Stream):
         self.batches, self.skipped = iter(stream.dataset), stream.skipped
 
     def __next__(self) -> dict[str, np.ndarray]:
-        return {name: clips[:, 0] for name, clips in next(self.batches).items()}
+        return next(self.batches)
 
     def __iter__(self):
         return self
@@ -110,6 +107,13 @@ class Singles:
     def set_state(self, state) -> None:
         """See `jaxvsr.train.checkpoint.seek`."""
         self.batches.set_state(state)
+
+
+class Singles(Batches):
+    """Batches of single frames [N, h, w, 3] out of a stream of clips of one frame each."""
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return {name: clips[:, 0] for name, clips in super().__next__().items()}
 
 
 def stream(

@@ -4,12 +4,13 @@ import shutil
 import threading
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.frame import material as sr_unet_data
+from experiments.frame import material, training
 from experiments.frame.packing import Pack
 from experiments.sr_unet import recipe as experiment
 from jaxvsr.data import packed, pipeline, shots, synthetic
@@ -17,6 +18,7 @@ from jaxvsr.data.shots import Pair
 from jaxvsr.errors import InputError, OutputError, UsageError
 
 TWO = Fraction(2)
+played = partial(training.play, experiment.SR_UNET)
 NONE = np.zeros(0, np.int64)
 
 
@@ -42,7 +44,7 @@ def pack(tmp_path_factory):
 def packs(films, tmp_path_factory):
     """Two packs of the five films."""
     out = tmp_path_factory.mktemp("packs") / "x2.zip"
-    return Pack(out, data=(films,), share=0.4, side=64, parts=2).run()
+    return Pack(out, data=(films,), share=0.4, side=64, parts=2).run(experiment.USES)
 
 
 def test_spoiled_frames_come_back_to_the_bit_and_true_ones_nearly(pack):
@@ -108,9 +110,9 @@ def test_packs_that_do_not_belong_together_are_refused(pack, tmp_path):
 
 
 def test_parts_together_hold_every_shot_once(packs, films):
-    both, found = packed.read(packs), sr_unet_data.material((films,), 0.4, 0)
+    both, found = packed.read(packs), material.material((films,), 0.4, 0)
     named = lambda pairs: sorted(entry.name for entry in pairs.entries)
-    of = lambda clips: sorted(shot.name for shot in shots.shots(clips, 1, experiment.LENGTH))
+    of = lambda clips: sorted(shot.name for shot in shots.shots(clips, 1, material.LENGTH))
     assert named(both.known) == of(found.known) and named(both.unseen) == of(found.unseen)
     assert both.facts["use"] == "x2" and all(len(packed.read([p]).known) for p in packs)
     assert packed.read(packs[::-1]).identity == both.identity
@@ -119,8 +121,8 @@ def test_parts_together_hold_every_shot_once(packs, films):
 def test_frames_are_those_that_a_run_would_see(packs, films):
     """The same recipe for the same shot, and true pixels where the spoiled ones lie."""
     both = packed.read(packs)
-    shot = {s.name: s for s in shots.shots(sr_unet_data.sources.find(films).clips, 1, 24)}
-    spoiling = shots.Spoiling(sr_unet_data.RECIPES["x2"], 0)
+    shot = {s.name: s for s in shots.shots(material.sources.find(films).clips, 1, 24)}
+    spoiling = shots.Spoiling(experiment.USES["x2"], 0)
     entry, kept = both.known.entries[0], both.known[0]
     whole = shots.Pairs((shot[entry.name],), spoiling, keep=1)[0]
     assert kept.lr.shape == (1, 32, 32, 3) and kept.hr.shape == (1, 64, 64, 3)
@@ -144,14 +146,14 @@ def test_a_run_learns_from_packs_where_the_films_are_gone(packs, tmp_path):
         use="x2", loss="fidelity", scale=2 / experiment.STEPS, batch=4, patch=64, data=data,
         run=tmp_path / "run", net=experiment.TINY,
     )  # fmt: skip
-    scores = experiment.main(asked)
-    assert scores["psnr"] > 10 and experiment.main(replace(asked, data=data[::-1])) == scores
+    scores = played(asked)
+    assert scores["psnr"] > 10 and played(replace(asked, data=data[::-1])) == scores
     with pytest.raises(UsageError, match="packs for x2, not paper"):
-        experiment.main(replace(asked, use="paper", run=tmp_path / "other"))
+        played(replace(asked, use="paper", run=tmp_path / "other"))
     with pytest.raises(UsageError, match="crops of 96 of frames of 64"):
-        experiment.main(replace(asked, patch=96, run=tmp_path / "third"))
+        played(replace(asked, patch=96, run=tmp_path / "third"))
     with pytest.raises(UsageError, match="packs and folders together"):
-        experiment.main(replace(asked, data=(*data, tmp_path), run=tmp_path / "fourth"))
+        played(replace(asked, data=(*data, tmp_path), run=tmp_path / "fourth"))
 
 
 @pytest.mark.parametrize(
@@ -171,5 +173,5 @@ def test_a_run_learns_from_packs_where_the_films_are_gone(packs, tmp_path):
 def test_what_cannot_be_packed_is_told_before_work(films, tmp_path, change, told):
     out = tmp_path / change.pop("out", "a.zip")
     with pytest.raises((UsageError, InputError), match=told):
-        Pack(out, **{"data": (films,)} | change).run()
+        Pack(out, **{"data": (films,)} | change).run(experiment.USES)
     assert not list(tmp_path.iterdir())

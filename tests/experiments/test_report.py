@@ -10,8 +10,7 @@ import media
 import numpy as np
 import pytest
 
-from experiments.report import __main__ as report
-from experiments.report import baseline as baseline_tables
+from experiments.report import baseline, cells, tables
 from jaxvsr.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +21,7 @@ def study(tmp_path_factory):
     """A study of one small film, run twice: (folder, its cells after each run)."""
     folder = tmp_path_factory.mktemp("study")
     film = media.film(folder / "film.mp4", media.Picture(frames=10, width=128, height=96))
-    config = report.Baseline(
+    config = baseline.Baseline(
         models=("bicubic", "sharp=lanczos"),
         clips=(str(film),),
         metrics=("psnr", "ssim_y", "warp_error"),
@@ -42,19 +41,19 @@ def study(tmp_path_factory):
 def test_a_second_run_measures_nothing_again(study):
     _, first, second = study
     assert first == second
-    places = [report.place(json.loads(line)) for line in first.splitlines()]
+    places = [cells.place(json.loads(line)) for line in first.splitlines()]
     assert len(places) == len(set(places)) == 2 * 2 + 3 * 2 + 2  # and the truth at each paper's own
 
 
 def test_the_report_says_what_the_cells_say(study):
     folder, text, _ = study
     told = (folder / "report.md").read_text()
-    cells = [json.loads(line) for line in text.splitlines()]
-    for cell in cells:
+    found = [json.loads(line) for line in text.splitlines()]
+    for cell in found:
         if cell["model"] != "truth":
             assert f"{np.mean(cell['values']['psnr']):.2f}" in told
     for crf in (23, 30):
-        (rate,) = {c["kbps"] for c in cells if (c["degradation"], c["crf"]) == ("sr-unet", crf)}
+        (rate,) = {c["kbps"] for c in found if (c["degradation"], c["crf"]) == ("sr-unet", crf)}
         assert f"| bicubic | {rate:.3g} |" in told
     assert "## sr-unet, CRF 23" in told and "## gan-evh, CRF 38" in told
     assert "The clips themselves: warping error" in told and "BD-rate against bicubic" in told
@@ -77,18 +76,18 @@ def test_a_truth_is_equal_to_itself(study):
 
 def test_frames_of_clips_stand_one_after_the_other():
     cell = {"clip": "a", "model": "m", "crf": 1, "kbps": 10.0, "unavailable": {}}
-    cells = [
+    few = [
         cell | {"times": [0.0, 0.5], "values": {"psnr": [30.0, 20.0]}},
         cell | {"times": [0.0, 0.5], "values": {"psnr": ["inf", None]}, "kbps": 30.0},
     ]
-    (score,) = baseline_tables.pooled(cells)
+    (score,) = tables.pooled(few)
     np.testing.assert_array_equal(score.times, [0, 0.5, 1, 1.5])
     assert score.mean("psnr") == 25 and score.equal("psnr") == 1 and score.kbps == 20
 
 
 def test_a_clip_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"no such clip.*JAXVSR_DATA"):
-        report.read_clip("nothing_720p", 3)
+        cells.read_clip("nothing_720p", 3)
 
 
 @pytest.mark.parametrize("study", ["evaluate_clips bicubic", "report baseline --models bicubic"])

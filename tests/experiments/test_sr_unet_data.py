@@ -1,4 +1,4 @@
-"""What SR-UNet's runs see: recipes, clips to train on, and others to validate on."""
+"""What runs see: recipes, clips to train on, and others to validate on."""
 
 import shutil
 from dataclasses import replace
@@ -10,8 +10,9 @@ import pytest
 import tyro
 from PIL import Image
 
-from experiments.frame import material as sr_unet_data
-from experiments.sr_unet import recipe as experiment
+from experiments.frame import material, training
+from experiments.frame.config import feed_of
+from experiments.sr_unet.recipe import SR_UNET, TINY, USES, Config
 from jaxvsr.data import catalogue, made_up
 from jaxvsr.errors import InputError, UsageError
 
@@ -19,8 +20,8 @@ from jaxvsr.errors import InputError, UsageError
 def test_clips_are_told_apart_by_side_name_length_and_bytes(films, tmp_path):
     folder, told = tmp_path / "films", set()
     shutil.copytree(films, folder)
-    tell = lambda share=0.4: sr_unet_data.identity(sr_unet_data.material((folder,), share, 0))
-    told |= {sr_unet_data.identity(sr_unet_data.material((films,), 0.4, 0)), tell()}
+    tell = lambda share=0.4: material.identity(material.material((folder,), share, 0))
+    told |= {material.identity(material.material((films,), 0.4, 0)), tell()}
     assert len(told) == 1
     told.add(tell(0.6))
     (folder / "ant.mp4").rename(folder / "asp.mp4")
@@ -34,60 +35,60 @@ def test_clips_are_told_apart_by_side_name_length_and_bytes(films, tmp_path):
 @pytest.mark.parametrize(("use", "least", "most"), [("x2", 18, 28), ("x2_collapse", 33, 42)])
 def test_recipes_stay_in_their_range(use, least, most):
     rng = np.random.default_rng(0)
-    drawn = [sr_unet_data.RECIPES[use](rng) for _ in range(200)]
-    assert {r.codec for r in drawn} == set(sr_unet_data.CODECS)
+    drawn = [USES[use](rng) for _ in range(200)]
+    assert {r.codec for r in drawn} == set(material.CODECS)
     crfs = [r.crf for r in drawn if r.codec in ("libx264", "libx265")]
     assert (min(crfs), max(crfs)) == (least, most) and {r.factor for r in drawn} == {2}
     assert max(r.crf for r in drawn) <= 63
 
 
 def test_the_papers_recipe_is_x265_medium_at_23():
-    recipe = sr_unet_data.RECIPES["paper"](None)
+    recipe = USES["paper"](None)
     told = recipe.codec, recipe.crf, recipe.preset, recipe.factor
     assert told == ("libx265", 23, "medium", 2)
 
 
 def test_sizes_of_a_sequence_stay_together(films):
-    clip = sr_unet_data.sources.find(films).clips[0]
+    clip = material.sources.find(films).clips[0]
     named = lambda name, folder: replace(clip, name=name, path=films / folder / name)
-    of = lambda name, folder="x": sr_unet_data.sequence_of(named(name, folder))
+    of = lambda name, folder="x": material.sequence_of(named(name, folder))
     assert of("ASwan_3840x2176_60fps.mp4", "BVI-DVC") == of("DSwan_480x272.mp4", "BVI-DVC")
     assert of("ASwan.mp4") != of("BSwan.mp4")
 
 
 def test_nothing_is_trained_on_and_held_out(films):
-    found = sr_unet_data.material((films,), 0.4, 0)
+    found = material.material((films,), 0.4, 0)
     known, unseen = ({clip.name for clip in clips} for clips in (found.known, found.unseen))
     assert known and unseen and not known & unseen and len(known | unseen) == 5
 
 
 def test_a_reduced_clip_is_smaller_and_keeps_its_file(films):
-    clip = sr_unet_data.sources.find(films).clips[0]
-    small = sr_unet_data.Reduced(clip, 64)
+    clip = material.sources.find(films).clips[0]
+    small = material.Reduced(clip, 64)
     assert small.size == (64, 96) and small.read(1, 2).shape == (2, 64, 96, 3)
     assert small.path == clip.path and small.name != clip.name
 
 
 def test_runs_are_validated_on_whole_frames_that_are_not_trained_on(films, tmp_path):
-    found = sr_unet_data.material((films,), 0.6, 0)
-    feed = experiment.feed_of(experiment.Config())
-    pairs, failed = sr_unet_data.held_out(found.unseen, "x2", feed, tmp_path)
+    found = material.material((films,), 0.6, 0)
+    feed = feed_of(Config())
+    pairs, failed = material.held_out(found.unseen, USES["x2"], feed, tmp_path)
     assert not failed and len(pairs) == len(found.unseen) > 1
     assert {pair.hr.shape for pair in pairs} == {(6, 128, 192, 3)}
     assert {pair.lr.shape for pair in pairs} == {(6, 64, 96, 3)}
 
 
 def test_clips_to_validate_on_pass_the_checks_of_those_to_train_on(films, tmp_path):
-    feed = experiment.feed_of(experiment.Config())
+    feed = feed_of(Config())
     media.film(tmp_path / "small.mp4", media.Picture(frames=6, width=64, height=48))
-    clips = [*sr_unet_data.sources.find(films).clips, *sr_unet_data.sources.find(tmp_path).clips]
-    pairs, left = sr_unet_data.held_out(clips, "x2", feed, tmp_path / "kept")
+    clips = [*material.sources.find(films).clips, *material.sources.find(tmp_path).clips]
+    pairs, left = material.held_out(clips, USES["x2"], feed, tmp_path / "kept")
     assert len(pairs) == 5 and len(left) == 1 and "small" in left[0]
     with pytest.raises(InputError, match="the held-out clips: a crop of 96x96 is larger"):
-        sr_unet_data.held_out(clips[-1:], "x2", feed, tmp_path / "kept")
+        material.held_out(clips[-1:], USES["x2"], feed, tmp_path / "kept")
     vid4 = replace(clips[0], path=tmp_path / "Vid4" / "GT" / "city")
     with pytest.raises(UsageError, match=r"the held-out clips: .*test set"):
-        sr_unet_data.held_out([vid4], "x2", feed, tmp_path / "kept")
+        material.held_out([vid4], USES["x2"], feed, tmp_path / "kept")
 
 
 def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch):
@@ -96,17 +97,17 @@ def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch
     media.film(folder / "small.mp4", media.Picture(frames=6, width=64, height=48))
     whole = (folder / "cat.mp4").read_bytes()
     (folder / "cat.mp4").write_bytes(whole[: len(whole) // 3])
-    monkeypatch.setattr(experiment, "fit", lambda *arguments: {})
+    monkeypatch.setattr(training, "fit", lambda *arguments: {})
     asked = {"data": (folder,), "keep": tmp_path / "kept", "run": tmp_path / "run", "share": 0.01}
-    experiment.main(experiment.Config(loss="fidelity", net=experiment.TINY, **asked))
+    training.play(SR_UNET, Config(loss="fidelity", net=TINY, **asked))
     told = capsys.readouterr().err
     lines = [line for line in told.splitlines() if "cat.mp4" in line or "left out: small" in line]
     assert len(lines) == 2 and "\n2 left out in all" in told
 
 
 def test_made_up_scenes_differ_from_those_held_out(monkeypatch, tmp_path):
-    monkeypatch.setattr(sr_unet_data, "DATA", tmp_path)
-    found = sr_unet_data.material((), 0.2, 0)
+    monkeypatch.setattr(material, "DATA", tmp_path)
+    found = material.material((), 0.2, 0)
     assert found.known is None and not set(made_up.procedural(0, 256).clips) & set(found.unseen)
 
 
@@ -116,29 +117,29 @@ def test_a_split_of_a_published_set_is_trained_on_by_its_name(tmp_path):
         folder.mkdir(parents=True)
         for i in range(2):
             Image.new("RGB", (32, 24)).save(folder / f"{i:08d}.png")
-    data = lambda text: tyro.cli(experiment.Config, args=["--data", text]).data
-    found = sr_unet_data.material(data(f"reds/train={tmp_path}"), 0.2, 0)
+    data = lambda text: tyro.cli(Config, args=["--data", text]).data
+    found = material.material(data(f"reds/train={tmp_path}"), 0.2, 0)
     names = {clip.name for clip in (*found.known, *found.unseen)}
     assert names == {"train/001", "train/002"}
     catalogue.refuse_test_sets(found.known)
     with pytest.raises(UsageError, match="no dataset 'red'; choose from vimeo90k, reds"):
-        sr_unet_data.material(data(f"red/train={tmp_path}"), 0.2, 0)
+        material.material(data(f"red/train={tmp_path}"), 0.2, 0)
     with pytest.raises(UsageError, match="choose from train, val, test"):
-        sr_unet_data.material(data(f"reds/trian={tmp_path}"), 0.2, 0)
+        material.material(data(f"reds/trian={tmp_path}"), 0.2, 0)
 
 
 def test_a_stored_set_is_trained_on_by_its_name_too(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     pytest.importorskip("array_record")
     scenes = {"train": made_up.procedural(0, 2, 3, (32, 32))}
-    folder = sr_unet_data.builders.store("reds", scenes, tmp_path)
-    found = sr_unet_data.clips_at(Path(f"reds/train={folder}"), 0)
+    folder = material.builders.store("reds", scenes, tmp_path)
+    found = material.clips_at(Path(f"reds/train={folder}"), 0)
     assert [clip.name for clip in found.clips] == [clip.name for clip in scenes["train"].clips]
 
 
 def test_septuplets_of_one_film_stay_together(films):
-    (clip, *_) = sr_unet_data.sources.find(films).clips
-    of = lambda name: sr_unet_data.sequence_of(replace(clip, name=name))
+    (clip, *_) = material.sources.find(films).clips
+    of = lambda name: material.sequence_of(replace(clip, name=name))
     assert of("00001/0002") == of("00001/0003") != of("00002/0003")
 
 
@@ -147,7 +148,7 @@ def test_stills_and_clips_in_one_folder_are_told_apart(films, tmp_path):
     for i in range(4):
         (tmp_path / "stills").mkdir(exist_ok=True)
         Image.new("RGB", (200 + i, 150)).save(tmp_path / f"stills/{i}.png")
-    found = sr_unet_data.material((tmp_path,), 0.2, 0)
+    found = material.material((tmp_path,), 0.2, 0)
     assert len(found.known) + len(found.unseen) == 5 + 4
     assert found.told[0] == "4 stills under a moving camera"
     assert not found.skipped  # nothing is left out

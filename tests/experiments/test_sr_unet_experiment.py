@@ -14,14 +14,23 @@ import media
 import numpy as np
 import pytest
 
-from experiments.frame import smoke as sr_unet_smoke
-from experiments.report import __main__ as report
+from experiments.frame import drawing, tables, training, validation
+from experiments.report import cells
 from experiments.sr_unet import recipe as experiment
-from experiments.sr_unet import tables as sr_unet_tables
+from experiments.sr_unet.paper import STUDY, TABLE_2
+from experiments.sr_unet.recipe import SR_UNET
 from jaxvsr import losses, weights
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.models.table import cost
 from jaxvsr.train.checkpoint import Checkpoints
+
+
+def played(config):
+    return training.play(SR_UNET, config)
+
+
+def starting(config):
+    return training.starting(SR_UNET, config)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +52,12 @@ def asked(films, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(asked):
-    return experiment.main(asked)
+    return played(asked)
 
 
 def test_smoke():
     """Both phases, critic and all, without a file."""
-    told = experiment.main(experiment.Config(smoke=True))
+    told = played(experiment.Config(smoke=True))
     assert {"lpips", "ssim", "adversarial", "critic_critic"} <= told.keys()
     assert np.isfinite(list(told.values())).all()
 
@@ -56,17 +65,18 @@ def test_smoke():
 def test_a_run_validates_and_packages_what_it_learned(asked, scores):
     assert {"psnr", "ssim"} <= scores.keys() and scores["psnr"] > 10
     loaded = weights.load(asked.run / "paper-sr_unet.safetensors", folded=False)
-    assert experiment.unclipped(loaded.module) == experiment.TINY and loaded.module.clip
+    assert training.unclipped(loaded.module) == experiment.TINY and loaded.module.clip
 
 
 def test_the_same_command_goes_on(asked, scores):
-    assert experiment.main(asked) == scores
+    assert played(asked) == scores
 
 
 KILLED = """
 import os, pickle, signal, sys
 from functools import partial
-from experiments import sr_unet
+from experiments.frame import training
+from experiments.sr_unet.recipe import SR_UNET
 from jaxvsr.data.pipeline import Singles
 drawn, draw = [], Singles.__next__
 def killed(self):
@@ -74,8 +84,8 @@ def killed(self):
     if len(drawn) == 4:  # one to try the step on, then the third
         os.kill(os.getpid(), signal.SIGKILL)
     return draw(self)
-Singles.__next__, sr_unet.train.Cadence = killed, partial(sr_unet.train.Cadence, save=0)
-sr_unet.main(pickle.load(sys.stdin.buffer))
+Singles.__next__, training.train.Cadence = killed, partial(training.train.Cadence, save=0)
+training.play(SR_UNET, pickle.load(sys.stdin.buffer))
 """
 
 
@@ -87,7 +97,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr
     kept = {path.name for path in (broken.run / "checkpoints").iterdir()}
     assert kept == {"0", "1", "2", "lock"}
-    assert experiment.main(broken) == scores
+    assert played(broken) == scores
     paths = (run / "paper-sr_unet.safetensors" for run in (broken.run, asked.run))
     pieces, whole = (weights.load(path, folded=False).params for path in paths)
     jax.tree.map(np.testing.assert_array_equal, pieces, whole)
@@ -95,63 +105,64 @@ def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
 
 def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
     moved = shutil.copytree(films, tmp_path / "moved")
-    assert experiment.main(replace(asked, data=(moved,))) == scores
+    assert played(replace(asked, data=(moved,))) == scores
     media.film(moved / "dog.mp4", media.Picture(frames=5, width=192, height=128))
     with pytest.raises(UsageError, match=r"another run.*\n  clips: \".* clips, .* held out, "):
-        experiment.main(replace(asked, data=(moved,), keep=tmp_path / "kept"))
+        played(replace(asked, data=(moved,), keep=tmp_path / "kept"))
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_folder_that_cannot_be_used_is_told_before_a_clip_is_coded(asked, scores, tmp_path):
     asked = replace(asked, keep=tmp_path / "kept")
     with pytest.raises(UsageError, match=r"another run.*\n.*rate"):
-        experiment.main(replace(asked, rate=1e-3))
+        played(replace(asked, rate=1e-3))
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another folder"):
-        experiment.main(replace(asked, run=tmp_path / "file" / "run"))
+        played(replace(asked, run=tmp_path / "file" / "run"))
     other = Checkpoints(asked.run / "checkpoints", {})
     with pytest.raises(OutputError, match="another run is writing here"):
-        experiment.main(asked)
+        played(asked)
     other.close()
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_run_begins_with_given_weights(asked, scores):
     start = str(asked.run / "paper-sr_unet.safetensors")
-    config = experiment.checked(replace(asked, start=start))
+    config = SR_UNET.checked(replace(asked, start=start))
     wanted = weights.load(start, folded=False).params
-    jax.tree.map(np.testing.assert_array_equal, experiment.starting(config)["generator"], wanted)
-    both = experiment.starting(replace(config, start=str(asked.run)))
+    jax.tree.map(np.testing.assert_array_equal, starting(config)["generator"], wanted)
+    both = starting(replace(config, start=str(asked.run)))
     jax.tree.map(np.testing.assert_array_equal, both["generator"], wanted)
     assert both.keys() == {"generator", "critic"}
     with pytest.raises(WeightsError, match="another critic; start from a run like this"):
-        experiment.starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
+        starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
     with pytest.raises(WeightsError, match="not a sr_unet"):
-        experiment.starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
+        starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
 
 
 def test_the_best_weights_of_a_run_that_gets_worse_can_be_used(asked, monkeypatch, tmp_path):
     told = iter([0.2, 0.1, 0.4])
-    monkeypatch.setattr(experiment.validation, "over", lambda *_: lambda _: {"lpips": next(told)})
-    config = experiment.checked(replace(asked, run=tmp_path / "run", validate=1))
-    experiment.main(config)
-    paths = (sr_unet_tables.weights_of(str(folder)) for folder in (config.run, config.run / "best"))
+    monkeypatch.setattr(validation, "over", lambda *_: lambda _: {"lpips": next(told)})
+    config = SR_UNET.checked(replace(asked, run=tmp_path / "run", validate=1))
+    played(config)
+    paths = (tables.weights_of(str(folder)) for folder in (config.run, config.run / "best"))
     last, best = (weights.load(path, folded=False).params for path in paths)
     assert (np.asarray(last["conv_last"]["bias"]) != best["conv_last"]["bias"]).any()
-    begun = experiment.starting(replace(config, start=str(config.run / "best")))
+    begun = starting(replace(config, start=str(config.run / "best")))
     jax.tree.map(np.testing.assert_array_equal, begun["generator"], best)
     kept = [path.name for path in (config.run / "best").iterdir()]
     assert sorted(kept) == ["2", "lock", "paper-sr_unet.safetensors"]
 
 
 def test_phases_are_the_papers():
-    fidelity, full = experiment.phases("perceptual", experiment.STEPS)
+    told = lambda steps, **options: experiment.phases(experiment.Config(**options), steps)
+    fidelity, full = told(experiment.STEPS)
     assert fidelity.steps + full.steps == 80 * 1280
     assert full.weights == {"lpips": 1, "ssim": 1, "adversarial": 1e-3} and full.critics
     assert not fidelity.critics
-    assert [p.name for p in experiment.phases("perceptual", 10, 0)] == ["eq4"]
-    assert full.lead is None and experiment.phases("perceptual", 10, lead=0.4)[1].lead == 0.4
-    assert experiment.phases("fidelity", 10, ssim=1)[0].weights == {"l1": 1, "ssim": 1}
+    assert [p.name for p in told(10, start="sr_unet_x2")] == ["eq4"]
+    assert full.lead is None and told(10, lead=0.4)[1].lead == 0.4
+    assert told(10, loss="fidelity", ssim=1)[0].weights == {"l1": 1, "ssim": 1}
 
 
 def test_the_critic_sees_large_crops_in_pieces():
@@ -167,13 +178,13 @@ def test_table_2_compares_networks_of_about_equal_cost():
     for name in ("unet", "espcn_6"):
         assert flops[name] == pytest.approx(flops["sr_unet"], rel=0.25)
     assert flops["srresnet_8"] > 4 * flops["sr_unet"]
-    assert experiment.PAPER.keys() - experiment.NETWORKS.keys() == {"bicubic"}
+    assert TABLE_2.keys() - experiment.NETWORKS.keys() == {"bicubic"}
 
 
 def test_eq_4_is_the_sum_of_its_terms():
     rng = np.random.default_rng(0)
     fake, real = rng.uniform(0, 1, (2, 2, 32, 32, 3)).astype(np.float32)
-    params = sr_unet_smoke.random_judge("squeeze")
+    params = drawing.random_lpips("squeeze")
     terms = experiment.terms("squeeze", params)
 
     class Round:
@@ -205,18 +216,18 @@ def test_eq_4_is_the_sum_of_its_terms():
 )
 def test_what_cannot_be_is_told_before_work(asked, tmp_path, change, words):
     with pytest.raises(UsageError, match=words):
-        experiment.main(replace(asked, run=tmp_path / "run", keep=tmp_path / "kept", **change))
+        played(replace(asked, run=tmp_path / "run", keep=tmp_path / "kept", **change))
     assert not list(tmp_path.iterdir())
 
 
 def test_data_that_is_not_there_or_a_test_set_is_refused(asked, tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
-        experiment.main(replace(asked, data=(tmp_path / "nothing",)))
+        played(replace(asked, data=(tmp_path / "nothing",)))
     for name in ("calendar", "city"):
         (tmp_path / "Vid4").mkdir(exist_ok=True)
         media.film(tmp_path / "Vid4" / f"{name}.mp4", media.Picture(192, 128, 6))
     with pytest.raises(UsageError, match=r"test set Vid4"):
-        experiment.main(replace(asked, data=(tmp_path / "Vid4",), run=tmp_path / "run"))
+        played(replace(asked, data=(tmp_path / "Vid4",), run=tmp_path / "run"))
 
 
 def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp_path):
@@ -226,7 +237,7 @@ def test_a_perceptual_run_without_lpips_is_refused_first(asked, monkeypatch, tmp
     monkeypatch.setenv("JAXVSR_DATA", str(tmp_path))
     monkeypatch.setattr(experiment.judges, "fetch", absent)
     with pytest.raises(WeightsError, match="go online, or put"):
-        experiment.main(replace(asked, loss="perceptual", data=(tmp_path / "nothing",)))
+        played(replace(asked, loss="perceptual", data=(tmp_path / "nothing",)))
 
 
 def test_lpips_that_validates_is_asked_for_before_a_clip_is_coded(asked, monkeypatch, tmp_path):
@@ -237,12 +248,12 @@ def test_lpips_that_validates_is_asked_for_before_a_clip_is_coded(asked, monkeyp
 
     monkeypatch.setattr(experiment.judges, "lpips_params", absent)
     with pytest.raises(WeightsError, match="cannot be reached"):
-        experiment.main(replace(asked, loss="perceptual", keep=tmp_path / "kept"))
+        played(replace(asked, loss="perceptual", keep=tmp_path / "kept"))
     assert not (tmp_path / "kept").exists()
 
 
 def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
-    config = sr_unet_tables.Table(
+    config = tables.Table(
         runs=(str(asked.run),),
         clips=(str(films / "ant.mp4"),),
         metrics=("psnr_y", "ssim"),
@@ -252,7 +263,7 @@ def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
         skip=1,
         output=tmp_path / "out",
     )
-    told = config.run().read_text()
+    told = config.run(STUDY).read_text()
     rows = [line for line in told.splitlines() if line.startswith("| sr_unet |")]
     assert "0.7190 \\| " in rows[0] and "46.1 \\| " in rows[0]
     assert "Rows that were not given: unet, srresnet_8, espcn_6" in told
@@ -262,27 +273,27 @@ def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
     assert len(cells.splitlines()) == 2 + 2 * 3
     rate = {(c["model"], c["crf"]): c["kbps"] for c in map(json.loads, cells.splitlines())}
     assert rate["full size", 18] > rate["bicubic", 18] > rate["bicubic", 30]
-    config.run()
+    config.run(STUDY)
     assert (tmp_path / "out" / "cells.jsonl").read_text() == cells
 
 
 def test_a_run_ends_with_its_row_of_the_table(asked, scores, films, monkeypatch, capsys):
-    ant = replace(sr_unet_tables.Table(), clips=(str(films / "ant.mp4"),), frames=2, skip=1)
+    ant = replace(tables.Table(), clips=(str(films / "ant.mp4"),), frames=2, skip=1)
     small = lambda runs, **how: replace(ant, runs=runs, metrics=("ssim",), **how)
-    monkeypatch.setattr(sr_unet_tables, "Table", small)
-    sr_unet_tables.conclude(asked.run)
+    monkeypatch.setattr(tables, "Table", small)
+    tables.conclude("sr_unet", STUDY, asked.run)
     assert "| sr_unet | 0.7190 \\| " in capsys.readouterr().out
 
 
 def test_without_clips_it_says_how_to_make_the_table(asked, scores, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(report, "DATA", tmp_path)
-    sr_unet_tables.conclude(asked.run)
+    monkeypatch.setattr(cells, "DATA", tmp_path)
+    tables.conclude("sr_unet", STUDY, asked.run)
     told = capsys.readouterr().err
     assert "no such clip" in told and f"sr_unet table {asked.run} --clips" in told
 
 
 def test_rows_that_cannot_be_are_told(tmp_path):
     with pytest.raises(InputError, match="no weights yet"):
-        sr_unet_tables.Table(runs=(str(tmp_path),)).run()
+        tables.Table(runs=(str(tmp_path),)).run(STUDY)
     with pytest.raises(UsageError, match="two rows called bicubic"):
-        sr_unet_tables.Table(runs=("bicubic=sr_unet_light_x2",)).run()
+        tables.Table(runs=("bicubic=sr_unet_light_x2",)).run(STUDY)

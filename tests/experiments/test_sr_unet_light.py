@@ -17,7 +17,7 @@ def bare(tmp_path, monkeypatch):
 
 def test_without_data_it_trains_on_drawn_and_made_up_clips(bare, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(experiment, "fit", lambda config, net, known, unseen: (known, unseen))
-    known, unseen = experiment.main(experiment.Config(run=tmp_path / "run", clips=20))
+    known, unseen = experiment.main(experiment.Light(run=tmp_path / "run", clips=20))
     assert known.hr.shape == (160, 128, 128, 3) and unseen.lr.shape == (16, 64, 64, 3)
     assert f"{bare / 'train'}: no stills and no videos" in capsys.readouterr().err
 
@@ -34,7 +34,7 @@ def test_stills_alone_are_mixed_in(bare, monkeypatch, capsys):
 
 
 def test_what_cannot_start_is_refused_before_crops_are_cut(bare, tmp_path):
-    asked = experiment.Config(run=tmp_path / "run", batch=6)
+    asked = experiment.Light(run=tmp_path / "run", batch=6)
     with pytest.raises(UsageError, match="batch 6 does not divide"):
         experiment.main(asked)
     assert not asked.run.exists()

@@ -327,7 +327,7 @@ def test_calming_colour_leaves_luma():
 
 
 def test_smoke():
-    assert np.isfinite(experiment.main(experiment.Config(smoke=True))["total"])
+    assert np.isfinite(experiment.main(experiment.Light(smoke=True))["total"])
 
 
 def test_untrained_parameters_differ_by_key():
