@@ -21,7 +21,7 @@ import tyro
 import jaxvsr
 from experiments import tell_library
 from experiments.report.cells import CLIPS, read_clip
-from jaxvsr.degradation import Recipe
+from jaxvsr.degradation import Recipe, spoil
 from jaxvsr.errors import UsageError
 from jaxvsr.train import exit_status
 
@@ -52,7 +52,7 @@ def main(config: Config) -> list[dict]:
         truth = read_clip(clip, config.skip + config.frames)
         for crf in config.crfs:
             recipe = Recipe(downscale=config.shrink, codec=codec, crf=crf, preset=config.preset)
-            coded, real = recipe(truth)[config.skip :], truth[config.skip :]
+            coded, real = spoil(truth, recipe)[config.skip :], truth[config.skip :]
             for name, net in nets.items():
                 fake = np.concatenate([net(frame[None]) for frame in coded])
                 label = {"clip": clip, "codec": codec, "crf": crf, "model": Path(name).stem}

@@ -1,6 +1,7 @@
 """The command line of a paper: python -m experiments.PAPER [pack | table | its own]."""
 
 import sys
+from collections.abc import Callable, Mapping
 
 import jax
 import tyro
@@ -8,13 +9,15 @@ import tyro
 from experiments import tell_library
 from experiments.frame.experiment import Experiment
 from experiments.frame.packing import Pack
+from experiments.frame.playing import play
 from experiments.frame.tables import Table, conclude
-from experiments.frame.training import play
 from jaxvsr import train
 
+Commands = Mapping[str, Callable[[list[str], str], object]]
 
-def command(experiment: Experiment, args: list[str], description: str) -> object:
-    """What the command line asks for: a run, or one of the subcommands."""
+
+def command(experiment: Experiment, args: list[str], description: str, more: Commands) -> object:
+    """What the command line asks for: a run, one of every paper's subcommands, or one of `more`."""
     paper = experiment.paper
     prog, name = f"python -m experiments.{paper.name}", args[0] if args else ""
     own = args[1:], f"{prog} {name}"
@@ -23,8 +26,8 @@ def command(experiment: Experiment, args: list[str], description: str) -> object
         return parse(Pack).run(experiment.uses)
     if name == "table" and paper.study:
         return parse(Table).run(paper.study)
-    if name in experiment.commands:
-        return experiment.commands[name](*own)
+    if name in more:
+        return more[name](*own)
     config = tyro.cli(experiment.config, args=args, prog=prog, description=description)
     scores = play(experiment, config)
     print(*(f"{metric} {value:.4f}" for metric, value in scores.items()))
@@ -33,7 +36,10 @@ def command(experiment: Experiment, args: list[str], description: str) -> object
     return scores
 
 
-def start(experiment: Experiment, description: str) -> None:
-    """The main of a paper; ends the process with its exit status."""
+def start(experiment: Experiment, description: str, more: Commands | None = None) -> None:
+    """The main of a paper; ends the process with its exit status.
+
+    `more` are subcommands of its own: name -> f(arguments, the name that help shows).
+    """
     tell_library()
-    sys.exit(train.exit_status(lambda: command(experiment, sys.argv[1:], description)))
+    sys.exit(train.exit_status(lambda: command(experiment, sys.argv[1:], description, more or {})))

@@ -1,7 +1,7 @@
 """What a paper tells the frame: its claim and numbers, and the functions that are its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ class Experiment:
       best weights apart from the last;
     - `tiny`: the network of `--smoke`, `zeroed` its top-level parts that start at zero,
       `random_judges`: f(config) -> judges as nobody learned them;
-    - `told`: names of config fields that a weight file states;
-    - `commands`: subcommand -> f(arguments, its name for help), beside those of every paper.
+    - `told`: names of config fields that a weight file states.
     """
 
     paper: Paper
@@ -63,7 +62,6 @@ class Experiment:
     guarded: Callable[[Any], bool] = lambda config: False
     random_judges: Callable[[Any], Any] = lambda config: {}
     told: tuple[str, ...] = ()
-    commands: Mapping[str, Callable[[list[str], str], object]] = field(default_factory=dict)
 
     def checked(self, config: Config) -> Config:
         """The config with what hangs on other fields filled in. Raises UsageError."""

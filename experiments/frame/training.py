@@ -1,4 +1,4 @@
-"""The course of a run, the same for every paper: data, start or going on, phases, weights."""
+"""What a run begins with, plays and leaves: parameters, phases, weights."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,47 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import say
-from experiments.frame import material, validation
-from experiments.frame.config import Config, feed_of
+from experiments.frame import material
+from experiments.frame.config import Config
 from experiments.frame.drawing import drawn
 from experiments.frame.experiment import Experiment
 from jaxvsr import train, weights
-from jaxvsr.data.pipeline import check_batch
 from jaxvsr.errors import WeightsError
-from jaxvsr.layers import trained_folded
 from jaxvsr.train import checkpoint, rates
 from jaxvsr.train.game import GENERATOR
-from jaxvsr.weights import judges
 
 FREE = ("data",)  # what may differ when a run goes on: where its clips lie
 LEFT = ("net", "accelerator", "smoke", "run", "keep", "threads", "validate")  # of no consequence
-
-
-def play(experiment: Experiment, config: Config) -> dict[str, float]:
-    """Trains, resuming where there is something to resume; returns the last validation's scores.
-
-    Everything that can be refused is refused before a clip is coded.
-    """
-    config = experiment.checked(config)
-    train.start(config.accelerator, config.batch)
-    if config.smoke:
-        from experiments.frame.smoke import smoke
-
-        return smoke(experiment, config)
-    check_batch(config.batch, jax.device_count())
-    asked = experiment.judges(config)
-    params = starting(experiment, config)
-    found = material.material(config.data, config.share, config.seed)
-    say(*found.told)
-    guarded = experiment.guarded(config) and found.validates
-    watch = judges.lpips_params("alex") if guarded else None
-    told = identity(config, found)
-    train.check_folder(config.run, told, free=FREE)
-    feed, draw = feed_of(config), experiment.uses[config.use]
-    batches, unseen, left = material.fed(found, config.use, draw, feed, config.keep)
-    say(*left)
-    score = validation.over(unseen, trained_folded(config.net), watch) if unseen else None
-    return fit(experiment, config, told, asked, params, batches, score)
 
 
 def starting(experiment: Experiment, config: Config) -> dict:

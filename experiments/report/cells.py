@@ -1,6 +1,5 @@
 """Cells of a study, one for each clip, degradation, CRF and network, and the clips themselves."""
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from experiments import DATA
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.table import as_json
 from jaxvsr.data import catalogue
-from jaxvsr.degradation import read_video
+from jaxvsr.degradation import read_frames
 from jaxvsr.errors import InputError
 
 CLIPS = catalogue.REPORTED  # refused as training data
@@ -42,6 +41,6 @@ def read_clip(clip: str, count: int) -> np.ndarray:
     if not path.is_file():
         folder = DATA / "clips"
         raise InputError(f"{clip}: no such clip in {folder}; set JAXVSR_DATA, or give a file")
-    frames = np.stack(list(islice(read_video(path), count)))
+    frames = read_frames(path, count=count)
     height, width = (side // SIDE * SIDE for side in frames.shape[1:3])
     return frames[:, :height, :width]

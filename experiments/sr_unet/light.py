@@ -20,7 +20,7 @@ from experiments import DATA, say
 from experiments.frame.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
-from jaxvsr.data.pipeline import check_batch
+from jaxvsr.host.dealing import check_batch
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.sr_unet import LIGHT, SRUNet
 

@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,11 +31,11 @@ from experiments.sr_unet.recipe import FIDELITY, SRUNet, terms
 from jaxvsr import train, weights
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
-from jaxvsr.data.pipeline import check_batch
 from jaxvsr.data.sources import Video
-from jaxvsr.degradation import read_video
+from jaxvsr.degradation import read_frames, read_video
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
+from jaxvsr.host.dealing import check_batch
 from jaxvsr.layers import fold, trained_folded
 from jaxvsr.metrics.table import METRICS
 from jaxvsr.weights import judges
@@ -259,7 +258,7 @@ def name_of(crf: float, factor: int) -> str:
 
 def clip_of(path: Path, begin: int, count: int) -> np.ndarray:
     """So many frames from the middle of a video, uint8 [T, H, W, 3]."""
-    return np.stack(list(islice(read_video(path), begin, begin + count)))
+    return read_frames(path, begin, count)
 
 
 def point(config: Overfit, name: str, crf: float, fake, real, kbps: float) -> tuple[float, Scores]:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import jax
 import optax
-import tyro
 
 from experiments.frame import config as options
 from experiments.frame import drawing, material
@@ -122,20 +121,6 @@ def perceptual(config: Config) -> bool:
     return config.loss == "perceptual"
 
 
-def overfit(args: list[str], prog: str) -> object:
-    """The command for one film; its modules are loaded when it is asked for."""
-    from experiments.sr_unet.overfit import Overfit
-
-    return tyro.cli(Overfit, args=args, prog=prog).run()
-
-
-def light(args: list[str], prog: str) -> None:
-    """The plainer run that the light network was trained by first."""
-    from experiments.sr_unet.light import Light, main
-
-    print(main(tyro.cli(Light, args=args, prog=prog)))
-
-
 SR_UNET = Experiment(
     paper=PAPER,
     config=Config,
@@ -152,5 +137,4 @@ SR_UNET = Experiment(
     guarded=perceptual,
     random_judges=lambda config: drawing.random_lpips(config.lpips),
     told=("loss",),
-    commands={"overfit": overfit, "light": light},
 )

@@ -3,7 +3,7 @@
 from jaxvsr.comparison.run import compare as compare_all
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import DEFAULT, Settings
-from jaxvsr.inference.settings import chosen
+from jaxvsr.host.options import chosen
 
 
 def compare(reference, candidate, *, metrics: tuple[str, ...] = DEFAULT, **settings) -> Scores:

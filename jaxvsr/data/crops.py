@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxvsr.data import synthetic
 from jaxvsr.data.synthetic import cut_at
-from jaxvsr.degradation import Recipe, read_video, shrink, subsampled
+from jaxvsr.degradation import Recipe, read_video, shrink, spoil, subsampled
 
 WORDS = "the quick brown fox jumps over 1234567890 LAZY dogs & CREDITS, Scene 5: night (2026)"
 
@@ -56,7 +56,7 @@ def pairs(clips: Iterable[np.ndarray], rng, draw, *, side: int = 64, count: int 
     for clip in clips:
         recipe: Recipe = draw(rng)
         clip = subsampled(clip)
-        small, r = recipe(clip), int(recipe.factor)
+        small, r = spoil(clip, recipe), int(recipe.factor)
         for k in range(count):
             t = rng.integers(len(clip) * 2 // 3 if k % 2 else 0, len(clip))
             y, x = rng.integers([small.shape[1] - side + 1, small.shape[2] - side + 1])

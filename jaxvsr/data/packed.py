@@ -20,7 +20,7 @@ from PIL import Image
 
 from jaxvsr.data.shots import MEMORY, Pair
 from jaxvsr.errors import InputError, UsageError
-from jaxvsr.video.encode import failing
+from jaxvsr.host.files import whole
 
 FORMAT = 1
 SUFFIX = ".zip"
@@ -41,23 +41,17 @@ def write(
     `quality` is JPEG's, 1 to 100, without subsampling. The file appears when it is complete.
     """
     path, entries = Path(path), {side: [] for side in SIDES}
-    draft = path.with_name(f".{path.name}.part")
-    with failing(path):
-        try:
-            with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as out:
-                for side, name, pair in pairs:
-                    number = len(entries[side])
-                    for t, (lr, hr) in enumerate(zip(pair.lr, pair.hr, strict=True)):
-                        small, large = _names(side, number, t)
-                        out.writestr(small, _webp(lr))
-                        out.writestr(large, _jpeg(hr, quality))
-                    size = list(pair.hr.shape[1:3])
-                    entries[side].append({"name": name, "frames": len(pair.lr), "size": size})
-                told = {"format": FORMAT, "factor": str(factor), **facts, "pairs": entries}
-                out.writestr("facts.json", json.dumps(told, indent=1))
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with whole(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as out:
+        for side, name, pair in pairs:
+            number = len(entries[side])
+            for t, (lr, hr) in enumerate(zip(pair.lr, pair.hr, strict=True)):
+                small, large = _names(side, number, t)
+                out.writestr(small, _webp(lr))
+                out.writestr(large, _jpeg(hr, quality))
+            size = list(pair.hr.shape[1:3])
+            entries[side].append({"name": name, "frames": len(pair.lr), "size": size})
+        told = {"format": FORMAT, "factor": str(factor), **facts, "pairs": entries}
+        out.writestr("facts.json", json.dumps(told, indent=1))
     return sum(map(len, entries.values()))
 
 

@@ -20,6 +20,7 @@ from jaxvsr.data.shots import Pairs, Spoiling, prepare, shots
 from jaxvsr.data.sources import Clip, Found, usable
 from jaxvsr.degradation import Recipe
 from jaxvsr.errors import JaxvsrError, UsageError
+from jaxvsr.host.dealing import check_batch
 
 FLIPS = ("none", "horizontal", "all")
 FOR_EVER = 2**62  # batches
@@ -59,16 +60,7 @@ class Feed:
                 raise UsageError(f"{name} {getattr(self, name)}: give 1 or more")
         if not 0 <= self.host < self.hosts:
             raise UsageError(f"host {self.host} of {self.hosts}: hosts count from 0")
-        check_batch(self.batch, self.hosts, "hosts")
-
-
-def check_batch(batch: int, parts: int, of: str = "devices") -> None:
-    """Raises UsageError unless a batch can be dealt out evenly."""
-    if batch % parts:
-        near = " or ".join(
-            str(b) for b in (batch // parts * parts, -(-batch // parts) * parts) if b
-        )
-        raise UsageError(f"batch {batch} does not divide by {parts} {of}; use {near}")
+        check_batch(self.batch, self.hosts, f"{self.hosts} hosts")
 
 
 def as_float(batch: dict) -> dict:

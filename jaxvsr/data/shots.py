@@ -31,7 +31,7 @@ from jaxvsr.degradation import Recipe, spoil, subsampled
 from jaxvsr.degradation.cache import Cache
 from jaxvsr.degradation.record import versions
 from jaxvsr.errors import InputError, SpaceError, UsageError
-from jaxvsr.video.encode import failing
+from jaxvsr.video.failing import failing
 from jaxvsr.video.scene import CutDetector
 
 FORMAT = 1  # of the arrays; another one is another name

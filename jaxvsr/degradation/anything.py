@@ -14,7 +14,8 @@ from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.degradation.record import Facts, tell
 from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.host import folders
-from jaxvsr.inference.plan import check_place
+from jaxvsr.host.files import whole
+from jaxvsr.host.places import check_place
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode
 from jaxvsr.video.images import SUFFIXES as PICTURES
@@ -105,21 +106,15 @@ def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settin
         raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
     still = replace(recipe, codec=None, crf=None, kbps=None, vbv=None, preset=None)
     rgb, alpha = read_image(source)
-    check_place(source, output, settings)
-    check_place(source, record_path(output), settings)
+    check_place(source, output, overwrite=settings.overwrite)
+    check_place(source, record_path(output), overwrite=settings.overwrite)
     small = quantise(reduced(np.float32(rgb) / np.iinfo(rgb.dtype).max, still, 0))
     if alpha is not None:
         height, width = still.used(*alpha.shape)
         clear = np.float32(alpha[:height, :width, None]) / np.iinfo(alpha.dtype).max
         alpha = quantise(area(clear, small.shape[:2]))[..., 0]
-    draft = output.with_name(f".{output.stem}.part{output.suffix}")
-    try:
+    with whole(output) as draft:
         write_image(draft, small, alpha)
-        draft.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
-    finally:
-        draft.unlink(missing_ok=True)
     coded = [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
     told = tell(still, Facts(), (1, *small.shape[:2]), None)
     size = {"name": source.name, "width": rgb.shape[1], "height": rgb.shape[0]}

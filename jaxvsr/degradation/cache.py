@@ -13,14 +13,14 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 
 from jaxvsr.degradation import record
-from jaxvsr.degradation.coding import decode, read_video, spoil_to_packets
+from jaxvsr.degradation.coding import decode, spoil_to_packets
+from jaxvsr.degradation.reading import read_frames
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError
 from jaxvsr.video.encode import REPEATABLE
@@ -108,15 +108,6 @@ def key_of(source: str, recipe: Recipe) -> str:
     """The name of an entry: a digest of the source, the recipe, and what codes it."""
     facts = [FORMAT, source, recipe.facts(), record.versions(), bool(REPEATABLE)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def read_frames(path, first: int = 0, count: int | None = None) -> np.ndarray:
-    """Frames of a video as uint8 RGB [T, H, W, 3]. Raises InputError if there are none."""
-    last = None if count is None else first + count
-    frames = list(islice(read_video(path), first, last))
-    if not frames:
-        raise InputError(f"{path}: no frame {first}; it is shorter than that")
-    return np.stack(frames)
 
 
 @lru_cache(maxsize=4096)

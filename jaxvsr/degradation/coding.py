@@ -5,10 +5,8 @@ does; the same recipe gives the same bytes on every run.
 """
 
 import os
-from collections.abc import Iterator
 from fractions import Fraction
 from math import prod
-from pathlib import Path
 
 import av
 import numpy as np
@@ -20,7 +18,6 @@ from jaxvsr.errors import UsageError
 from jaxvsr.video import pixels, priority
 from jaxvsr.video.colour import from_rgb, to_rgb
 from jaxvsr.video.encode import REPEATABLE, check_width
-from jaxvsr.video.reader import VideoReader
 from jaxvsr.video.streams import quiet
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 talks past FFmpeg
@@ -147,13 +144,6 @@ def decode(packets: list[av.Packet], recipe: Recipe) -> tuple[np.ndarray, record
             planes = pixels.planes_of(frame, "yuv420p")
             frames.append(quantise(to_rgb(planes, COLOURS[recipe.matrix])))
     return np.stack(frames), facts
-
-
-def read_video(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video as uint8 RGB, upright, by its colour tags as enhancing reads them."""
-    with VideoReader(path) as reader:
-        for frame in reader:
-            yield quantise(to_rgb(frame.planes, reader.info.colour))
 
 
 def _decoded(context, packet, recipe: Recipe) -> list[av.VideoFrame]:

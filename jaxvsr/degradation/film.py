@@ -22,9 +22,11 @@ from jaxvsr.degradation.coding import options, refusal
 from jaxvsr.degradation.downscale import quantise, reduced
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.errors import DISK_FULL, InputError, OutputError, SpaceError, StoppedError, UsageError
+from jaxvsr.host.files import whole
 from jaxvsr.host.pipeline import ahead
+from jaxvsr.host.places import check_place
 from jaxvsr.host.progress import Progress
-from jaxvsr.inference.plan import Plan, check_output, check_place
+from jaxvsr.inference.plan import Plan, check_output
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, mux
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
@@ -55,7 +57,7 @@ def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings,
     with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
         plan = make_plan(reader.info, output, recipe)
         lost = check_output(source, output, plan, settings)
-        check_place(source, record_path(output), settings)
+        check_place(source, record_path(output), overwrite=settings.overwrite)
         progress = Progress(
             str(source), expected(reader.info, span), float(reader.info.fps), show=show
         )
@@ -230,15 +232,8 @@ def _told(written: Written, plan: Plan, recipe: Recipe, reader, progress: Progre
 
 def write_record(told: dict, output: Path) -> None:
     """Writes the record beside the output, whole or not at all."""
-    path = record_path(output)
-    draft = path.with_name(f".{path.name}.part")
-    try:
+    with whole(record_path(output)) as draft:
         draft.write_text(json.dumps(told, indent=None, allow_nan=False) + "\n")
-        draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}; choose another output") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -123,12 +123,6 @@ class Recipe:
             # At its fast presets it then writes streams that no decoder reads.
             raise UsageError(f"gop {self.gop}: libsvtav1 fails at 3 to 7; give 1, 2, or from 8")
 
-    def __call__(self, clip):
-        """The spoiled clip uint8 [T, h, w, 3]; see `jaxvsr.degradation.coding.spoil`."""
-        from jaxvsr.degradation.coding import spoil
-
-        return spoil(clip, self)
-
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the result: even with a codec, as 4:2:0 is.
 

@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from jaxvsr.errors import InputError, JaxvsrError, OutputError
-from jaxvsr.inference.settings import Result
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.streams import SUFFIXES as VIDEOS
 
 Failed = Callable[[JaxvsrError], None]
+Done = TypeVar("Done")
 
 
 def every(
     source: Path,
     output: Path,
     suffix: Callable[[Path], str],
-    work: Callable[[Path, Path], Result],
+    work: Callable[[Path, Path], Done],
     *,
     overwrite: bool = False,
     failed: Failed | None = None,
-) -> list[Result]:
+) -> list[Done]:
     """The results of `work(path, target)` for all files that are not finished yet.
 
     A target keeps its file's name, with `suffix(path)` behind it where that is another one.

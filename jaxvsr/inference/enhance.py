@@ -8,11 +8,14 @@ import numpy as np
 from jaxvsr import ops, weights
 from jaxvsr.errors import InputError, OutputError
 from jaxvsr.host import folders
+from jaxvsr.host.files import whole
+from jaxvsr.host.options import chosen
+from jaxvsr.host.places import check_place
 from jaxvsr.inference.film import enhance_film, find_device
 from jaxvsr.inference.network import DEFAULT, Network
-from jaxvsr.inference.plan import check_place, mark, result_size
+from jaxvsr.inference.plan import mark, result_size
 from jaxvsr.inference.preview import side_by_side
-from jaxvsr.inference.settings import Result, Settings, chosen
+from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import colour, mux
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
@@ -79,27 +82,21 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
     if output.suffix.lower() not in PICTURES:
         kinds = ", ".join(sorted(PICTURES))
         raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
-    check_place(source, output, settings)
+    check_place(source, output, overwrite=settings.overwrite)
     better = _as_kind(_run(net, _unit(rgb)[None], settings)[0], rgb.dtype)
     if alpha is not None:
         size = better.shape[:2]
         grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
         alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
-    draft = output.with_name(f".{output.stem}.part{output.suffix}")
-    try:
+    with whole(output) as draft:
         write_image(draft, better, alpha, read_tags(source))
-        draft.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}; choose another output") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return Result(output, 1, 0, 0.0)
 
 
 def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Writes one PNG: a frame enlarged by bicubic beside the enhanced one, and a zoom."""
     output = output or source.with_name(f"{source.stem}_preview.png")
-    check_place(source, output, settings)
+    check_place(source, output, overwrite=settings.overwrite)
     frame = _one_frame(source, settings)[None]
     better = _run(net, frame, settings)
     plain = np.asarray(ops.resize(frame, better.shape[1:3], method="bicubic", antialias=True))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvsr.errors import OutputError
+from jaxvsr.host.files import whole
 
 fcntl = None
 with suppress(ImportError):  # Windows has no such locks, and goes without
@@ -166,11 +167,8 @@ def _read(path: Path) -> dict | None:
 
 def _write(path: Path, content: dict) -> None:
     """Writes JSON so that the file is there whole or not at all."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w") as file:
-        json.dump(content, file)
-        _sync(file)
-    draft.replace(path)
+    with whole(path, durable=True) as draft:
+        draft.write_text(json.dumps(content))
 
 
 def _sync(file) -> None:

@@ -1,12 +1,12 @@
 """What is decided about a video before its first frame is touched, and what is refused."""
 
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError
+from jaxvsr.host.places import check_parent, check_place
 from jaxvsr.inference.settings import Settings
 from jaxvsr.video import colour, encode, mux
 from jaxvsr.video.sequence import first_picture, is_pattern
@@ -80,13 +80,10 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
     Returns what will be lost although nothing better can be done, each as a short text.
     """
     there = first_picture(output) if is_pattern(output) else output
-    check_place(source, there, settings)
+    check_place(source, there, overwrite=settings.overwrite)
     if there.is_dir():
         raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output.parent}: no such folder; make it first")
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError(f"{output.parent}: no permission to write there; choose another output")
+    check_parent(output)
     free, wanted = shutil.disk_usage(output.parent).free, source.stat().st_size + SPARE
     if free < wanted:
         raise SpaceError(
@@ -94,14 +91,6 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
             "needed; free some space or choose another disk"
         )
     return _lost(output, plan, settings)
-
-
-def check_place(source: Path, output: Path, settings: Settings) -> None:
-    """Refuses to write onto the input, or onto another file without leave."""
-    if output.exists() and output.samefile(source):
-        raise OutputError(f"{output}: is the input itself; choose another output")
-    if output.exists() and not settings.overwrite:
-        raise OutputError(f"{output}: exists; choose another output or give --overwrite")
 
 
 def _lost(output: Path, plan: Plan, settings: Settings) -> list[str]:

@@ -2,7 +2,8 @@
 
 Cubic with a = -0.5 (Keys 1981), centres mapped to centres, borders mirrored with the border pixel
 repeated ("symmetric"), and a kernel widened by the scale where the image shrinks, so that fine
-detail does not alias. `jaxvsr.ops.resize` differs at the border, which it only repeats.
+detail does not alias. `jaxvsr.ops.resize` differs at the border, which it only repeats. Metrics
+use it as degradations do, and so it is here, below both.
 """
 
 from collections.abc import Callable

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxvsr.errors import UsageError, WeightsError
+from jaxvsr.host import dealing
 from jaxvsr.train.game import GENERATOR, Game, Params, Phase, TrainState, enter
 from jaxvsr.train.step import make_step
 from jaxvsr.weights import shapes_of
@@ -56,11 +57,8 @@ def check_batch(batch: Mapping[str, Any], phases: Sequence[Phase], devices: int,
     rows = hosts * sizes["lr"]
     for phase in phases:
         parts = devices * phase.accumulate
-        if rows % parts == 0:
-            continue
-        near = " or ".join(str(n) for n in (rows // parts * parts, -(-rows // parts) * parts) if n)
         of = f"{devices} devices" + (f" x {phase.accumulate} parts" if phase.accumulate > 1 else "")
-        raise UsageError(f"batch {rows} does not divide by {of}; use {near}")
+        dealing.check_batch(rows, parts, of)
 
 
 def check_step(game: Game, phases: Sequence[Phase], state: TrainState, batch: Mapping) -> None:

@@ -8,7 +8,6 @@ checkpoint, for it writes them again.
 
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvsr.errors import DISK_FULL, OutputError, SpaceError
+from jaxvsr.host.files import whole
 from jaxvsr.host.progress import clock
 from jaxvsr.train.board import Board
 
@@ -155,6 +155,5 @@ def _cut(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    draft = path.with_name(path.name + ".part")
-    draft.write_text("".join(kept), encoding="utf-8")
-    os.replace(draft, path)
+    with whole(path) as draft:
+        draft.write_text("".join(kept), encoding="utf-8")

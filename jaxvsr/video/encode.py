@@ -8,10 +8,11 @@ from fractions import Fraction
 
 import av
 
-from jaxvsr.errors import DISK_FULL, OutputError, SpaceError, UsageError
+from jaxvsr.errors import OutputError, SpaceError, UsageError
 from jaxvsr.video import hdr as hdr_data
 from jaxvsr.video import pixels, priority
 from jaxvsr.video.colour import SITINGS, Colour
+from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import VideoInfo, quiet
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 talks past FFmpeg
@@ -189,25 +190,6 @@ class SegmentWriter:
             packet.dts = self._packets - DEEPEST
             self._packets += 1
             self._file.mux(packet)
-
-
-class failing:  # noqa: N801  (reads as a word in `with failing(path):`)
-    """Turns FFmpeg's and the system's errors on a file into OutputError or SpaceError."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        if not isinstance(error, (av.FFmpegError, OSError, ValueError)):
-            return False
-        if getattr(error, "errno", None) in DISK_FULL:
-            raise SpaceError(f"{self.path}: no space left; free some and run again") from error
-        if isinstance(error, PermissionError):
-            raise OutputError(f"{self.path}: no permission to write; choose another") from error
-        raise OutputError(f"{self.path}: cannot be written ({error}); choose another") from error
 
 
 def _known(pix_fmt: str) -> str:

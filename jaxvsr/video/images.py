@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxvsr.errors import InputError, UsageError
-from jaxvsr.video.encode import failing
+from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import LARGEST, quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")

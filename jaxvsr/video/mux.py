@@ -14,7 +14,7 @@ import av
 
 from jaxvsr.errors import OutputError, UsageError
 from jaxvsr.video import copying, encode, hdr, matroska, rawvideo
-from jaxvsr.video.encode import failing
+from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
 
 FORMATS = {".mkv": "matroska", ".webm": "webm", ".mp4": "mp4", ".mov": "mov"}

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from jaxvsr.errors import WeightsError
+from jaxvsr.host.files import whole
 from jaxvsr.layers import fold
 from jaxvsr.models import MODELS, Spec, spec_of
-from jaxvsr.video.encode import failing
 from jaxvsr.weights import layouts
 from jaxvsr.weights.ncnn import read_ncnn
 from jaxvsr.weights.store import PACKAGED, locate
@@ -78,16 +78,10 @@ def save(path: str | Path, params: Mapping, metadata: Mapping[str, str]) -> None
     """
     if metadata.get("architecture") not in MODELS or "fields" not in metadata:
         raise ValueError(f"metadata needs architecture (one of {', '.join(MODELS)}) and fields")
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
     texts = {key: str(value) for key, value in metadata.items()}
     data = safetensors.save(layouts.from_tree(params), texts)
-    with failing(path):
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with whole(Path(path)) as draft:
+        draft.write_bytes(data)
 
 
 def metadata_of(module: nn.Module) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.frame import material, training
+from experiments.frame import material, playing
 from experiments.frame.packing import Pack
 from experiments.sr_unet import recipe as experiment
 from jaxvsr.data import packed, pipeline, shots, synthetic
@@ -18,7 +18,7 @@ from jaxvsr.data.shots import Pair
 from jaxvsr.errors import InputError, OutputError, UsageError
 
 TWO = Fraction(2)
-played = partial(training.play, experiment.SR_UNET)
+played = partial(playing.play, experiment.SR_UNET)
 NONE = np.zeros(0, np.int64)
 
 

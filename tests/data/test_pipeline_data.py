@@ -17,6 +17,7 @@ from jaxvsr.data.pipeline import Feed
 from jaxvsr.data.sources import Found, Pictures
 from jaxvsr.degradation import Recipe, draw
 from jaxvsr.errors import InputError, JaxvsrError, SpaceError, UsageError
+from jaxvsr.host import dealing
 
 pytest.importorskip("grain")
 PLAIN = Recipe(factor=2, downscale="area", codec=None)
@@ -331,7 +332,7 @@ def test_what_cannot_be_done_is_one_line_with_the_remedy(tmp_path):
         with pytest.raises(UsageError, match=message):
             feed(**changes)
     with pytest.raises(UsageError, match="batch 12 does not divide by 8 devices; use 8 or 16"):
-        pipeline.check_batch(12, 8)
+        dealing.check_batch(12, 8)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import tyro
 from PIL import Image
 
-from experiments.frame import material, training
+from experiments.frame import material, playing, training
 from experiments.frame.config import feed_of
 from experiments.sr_unet.recipe import SR_UNET, TINY, USES, Config
 from jaxvsr.data import catalogue, made_up
@@ -99,7 +99,7 @@ def test_what_cannot_be_trained_on_is_named(films, tmp_path, capsys, monkeypatch
     (folder / "cat.mp4").write_bytes(whole[: len(whole) // 3])
     monkeypatch.setattr(training, "fit", lambda *arguments: {})
     asked = {"data": (folder,), "keep": tmp_path / "kept", "run": tmp_path / "run", "share": 0.01}
-    training.play(SR_UNET, Config(loss="fidelity", net=TINY, **asked))
+    playing.play(SR_UNET, Config(loss="fidelity", net=TINY, **asked))
     told = capsys.readouterr().err
     lines = [line for line in told.splitlines() if "cat.mp4" in line or "left out: small" in line]
     assert len(lines) == 2 and "\n2 left out in all" in told

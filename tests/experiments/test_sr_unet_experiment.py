@@ -14,7 +14,7 @@ import media
 import numpy as np
 import pytest
 
-from experiments.frame import drawing, tables, training, validation
+from experiments.frame import drawing, playing, tables, training, validation
 from experiments.report import cells
 from experiments.sr_unet import recipe as experiment
 from experiments.sr_unet.paper import STUDY, TABLE_2
@@ -26,7 +26,7 @@ from jaxvsr.train.checkpoint import Checkpoints
 
 
 def played(config):
-    return training.play(SR_UNET, config)
+    return playing.play(SR_UNET, config)
 
 
 def starting(config):
@@ -75,7 +75,7 @@ def test_the_same_command_goes_on(asked, scores):
 KILLED = """
 import os, pickle, signal, sys
 from functools import partial
-from experiments.frame import training
+from experiments.frame import playing, training
 from experiments.sr_unet.recipe import SR_UNET
 from jaxvsr.data.pipeline import Singles
 drawn, draw = [], Singles.__next__
@@ -85,7 +85,7 @@ def killed(self):
         os.kill(os.getpid(), signal.SIGKILL)
     return draw(self)
 Singles.__next__, training.train.Cadence = killed, partial(training.train.Cadence, save=0)
-training.play(SR_UNET, pickle.load(sys.stdin.buffer))
+playing.play(SR_UNET, pickle.load(sys.stdin.buffer))
 """
 
 

@@ -7,16 +7,28 @@ from pathlib import Path
 from jaxvsr.errors import OutputError
 
 
+def check_place(source: Path, output: Path, *, overwrite: bool) -> None:
+    """Raises OutputError where `output` is the input, or another file that may not be replaced."""
+    if output.exists() and output.samefile(source):
+        raise OutputError(f"{output}: is the input itself; choose another output")
+    check_replaced(output, overwrite=overwrite)
+
+
+def check_replaced(path: Path, *, overwrite: bool) -> None:
+    """Raises OutputError for a file that is there, without leave to replace it."""
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; choose another output or give --overwrite")
+
+
 def check_file(path: Path, inputs: Sequence[str], *, overwrite: bool) -> None:
     """Raises OutputError unless `path` can be written as a file, and is none of the inputs."""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists():
-        if any(Path(name).exists() and path.samefile(name) for name in inputs):
-            raise OutputError(f"{path}: is one of the inputs; choose another output")
-        if not overwrite:
-            raise OutputError(f"{path}: exists; choose another output or give --overwrite")
-    _check_parent(path)
+    there = path.exists()
+    if there and any(Path(name).exists() and path.samefile(name) for name in inputs):
+        raise OutputError(f"{path}: is one of the inputs; choose another output")
+    check_replaced(path, overwrite=overwrite)
+    check_parent(path)
 
 
 def check_folder(path: Path, *, overwrite: bool) -> None:
@@ -25,10 +37,11 @@ def check_folder(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(f"{path}: is not empty; choose another folder or give --overwrite")
-    _check_parent(path / "any" if path.is_dir() else path)
+    check_parent(path / "any" if path.is_dir() else path)
 
 
-def _check_parent(path: Path) -> None:
+def check_parent(path: Path) -> None:
+    """Raises OutputError unless the folder of `path` is there and can be written to."""
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: no such folder; make it first")
     if not os.access(path.parent, os.W_OK):
