@@ -115,7 +115,8 @@ def test_swscale_on_a_file_is_ffmpeg_s_scale_filter(film, tmp_path):
     jaxvsr.degrade(film, tmp_path / "out.mkv", replace(X264, downscale="swscale", crf=0))
     scale = "scale=128:96:flags=bicubic,format=yuv420p"
     command = [ffmpeg, "-v", "error", "-i", film, "-vf", scale, "-f", "rawvideo", "-"]
-    raw = subprocess.run(list(map(str, command)), capture_output=True, check=True).stdout
+    command = list(map(str, command))
+    raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     theirs = np.frombuffer(raw, np.uint8).reshape(12, -1)
     with av.open(str(tmp_path / "out.mkv")) as file:
         ours = np.stack([f.to_ndarray().ravel() for f in file.decode(video=0)])
@@ -279,7 +280,8 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
         picture = media.Picture(320, 240, count, options={"preset": "ultrafast"})
         source = media.film(tmp_path / f"{count}.mkv", picture)
         out = str(tmp_path / f"out{count}.mkv")
-        done = subprocess.run([sys.executable, "-c", code, source, out], capture_output=True)
+        line = [sys.executable, "-c", code, source, out]
+        done = subprocess.run(line, capture_output=True, timeout=120)
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] + 30_000  # KiB
 
@@ -363,7 +365,7 @@ print([int(cache.spoil(clip, Recipe()).mean()) for clip in clips * 3])
 def test_processes_may_share_a_cache(tmp_path):
     command = [sys.executable, "-c", SHARE, str(tmp_path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate()[0].strip() for process in running]
+    said = [process.communicate(timeout=120)[0].strip() for process in running]
     assert said[0] == said[1] == str([10, 100, 200] * 3)
     assert len(list(tmp_path.iterdir())) == 3
 

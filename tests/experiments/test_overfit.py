@@ -42,7 +42,7 @@ def command(config):
     for name in ("start", "steps", "rate", "batch", "patch", "frames"):
         line += [f"--{name}", str(getattr(config, name))]
     line += ["--metrics", *config.metrics, "--others", *map(str, config.others)]
-    subprocess.run(line, check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(line, check=True, capture_output=True, cwd=ROOT, timeout=150)
     return config.clip.with_name("film_overfit")
 
 

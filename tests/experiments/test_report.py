@@ -94,6 +94,7 @@ def test_a_clip_that_is_not_there_is_named():
 def test_without_data_a_study_ends_with_one_line(tmp_path, study):
     command = [sys.executable, "-m", *f"experiments.{study}".split()]
     env = os.environ | {"JAXVSR_DATA": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    how = {"capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(command, env=env, cwd=tmp_path, **how)
     assert done.returncode == InputError.status
     assert len(done.stderr.splitlines()) == 1 and "set JAXVSR_DATA" in done.stderr

@@ -55,13 +55,6 @@ def scores(asked):
     return played(asked)
 
 
-def test_smoke():
-    """Both phases, critic and all, without a file."""
-    told = played(experiment.Config(smoke=True))
-    assert {"lpips", "ssim", "adversarial", "critic_critic"} <= told.keys()
-    assert np.isfinite(list(told.values())).all()
-
-
 def test_a_run_validates_and_packages_what_it_learned(asked, scores):
     assert {"psnr", "ssim"} <= scores.keys() and scores["psnr"] > 10
     loaded = weights.load(asked.run / "paper-sr_unet.safetensors", folded=False)
@@ -93,7 +86,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
     """Over the pipeline as users have it, with its threads."""
     broken = replace(asked, run=tmp_path / "run")
     line, root = [sys.executable, "-c", KILLED], Path(experiment.__file__).parents[2]
-    done = subprocess.run(line, input=pickle.dumps(broken), cwd=root, capture_output=True)
+    given = pickle.dumps(broken)
+    done = subprocess.run(line, input=given, cwd=root, capture_output=True, timeout=150)
     assert done.returncode == -signal.SIGKILL, done.stderr
     kept = {path.name for path in (broken.run / "checkpoints").iterdir()}
     assert kept == {"0", "1", "2", "lock"}

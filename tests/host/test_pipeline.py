@@ -57,7 +57,7 @@ def test_behind_waits_when_it_cannot_keep_up():
     go, got = threading.Event(), []
 
     def slow(item):
-        go.wait()
+        go.wait(timeout=60)
         got.append(item)
 
     behind, put = Behind(slow, 2), []

@@ -89,3 +89,18 @@ def test_every_network_states_its_facts():
         assert spec.module.__doc__ and spec.paper, name
         assert spec.scale > 0 and spec.multiple >= 1 and spec.radius >= 0 and spec.reach >= 0, name
         assert "scale" in {field.name for field in dataclasses.fields(spec.module)}, name
+
+
+WAITS = {"run", "communicate", "wait", "check_output", "check_call"}
+
+
+@named([path for path in FILES if path.is_relative_to(ROOT / "tests")])
+def test_no_test_waits_for_ever_for_a_process(path):
+    """`subprocess.run`, `communicate` and `wait` of a process are given a `timeout`."""
+    text = path.read_text()
+    for call in (n for n in ast.walk(tree(path)) if isinstance(n, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in WAITS:
+            said = ast.get_source_segment(text, call)
+            process = said.startswith("subprocess.") or call.func.attr in ("communicate", "wait")
+            given = {keyword.arg for keyword in call.keywords}  # **options are None
+            assert not process or given & {"timeout", None}, f"{path}:{call.lineno}: {said}"

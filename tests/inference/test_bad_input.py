@@ -190,6 +190,8 @@ def test_no_traceback_reaches_a_person(tmp_path):
         "enhance",
         str(media.not_a_video(tmp_path / "a.mp4")),
     ]
-    done = subprocess.run([*command, "--model", "lanczos"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--model", "lanczos"], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 3 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "a.mp4" in done.stderr

@@ -132,14 +132,15 @@ def test_killed_process_resumes(sent, source, tmp_path):
             break
         time.sleep(0.1)
     victim.send_signal(sent)
-    _, said = victim.communicate()
+    _, said = victim.communicate(timeout=60)
     if sent == signal.SIGKILL:
         assert victim.returncode == -sent
     else:
         assert victim.returncode == 130
         assert "frames are safe" in said and "same command" in said and said.count("\n") == 1
     assert record.exists() and not output.exists()
-    done = subprocess.run([*command, "fast", *args], env=env, capture_output=True, text=True)
+    again = [*command, "fast", *args]
+    done = subprocess.run(again, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert any("going on after" in line.get("text", "") for line in lines)

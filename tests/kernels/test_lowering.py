@@ -60,7 +60,9 @@ def lowered(code: str) -> list[dict[str, int]]:
     settings = {"KERNELS_TARGET": "90", "JAX_PLATFORMS": "cpu", "TRITON_INTERPRET": "0"}
     settings |= {"TRITON_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", START + code]
-    out = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
+    out = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | settings, timeout=150
+    )
     assert out.returncode == 0, out.stderr[-3000:]
     return [json.loads(line) for line in out.stdout.splitlines() if line[:1] == "{"]
 

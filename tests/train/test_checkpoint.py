@@ -44,7 +44,7 @@ def start(folder, *options):
 def wait_until(true, process):
     limit = time.monotonic() + PATIENCE
     while not true():
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.communicate(timeout=PATIENCE)[1]
         assert time.monotonic() < limit
         time.sleep(0.001)
 
@@ -75,7 +75,7 @@ def unbroken(tmp_path_factory):
 
     yield end
     process.kill()
-    process.communicate()
+    process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def broken(tmp_path_factory):
         process = start(folder, *slowly)
         wait_until(enough, process)
         process.kill()
-        process.communicate()
+        process.communicate(timeout=PATIENCE)
     process = start(folder, *slowly)
     wait_until(lambda: max(steps_told(folder), default=0) >= 20, process)
     process.send_signal(signal.SIGTERM)

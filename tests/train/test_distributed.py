@@ -18,7 +18,7 @@ from jaxvsr.host import cores
 from jaxvsr.train import devices
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240  # seconds; it takes about fifteen
+PATIENCE = 150  # seconds; it takes about fifteen
 
 
 def start(folder, count, **env):
@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
     finally:
         for process in started:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=PATIENCE)
     return {"8 devices": eight, "2 processes": two}
 
 
@@ -147,7 +147,8 @@ def test_a_run_on_a_cpu_uses_its_cores(batch, env, count):
     told = "from jaxvsr import train; import jax; train.start('cpu', {}); print(jax.device_count())"
     env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | env
     command = [sys.executable, "-c", told.format(batch)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=True)
+    how = {"capture_output": True, "text": True, "timeout": PATIENCE}
+    done = subprocess.run(command, env=env, cwd=ROOT, check=True, **how)
     assert int(done.stdout) == count
 
 
