@@ -1,5 +1,5 @@
 # make demo [CLIP=my.mp4] [MODEL=name|path] [CRF=32]   see the result on a made or on your own clip
-# make test | test-gpu | test-web | lint | bench | clean
+# make test | quick | test-all | test-gpu | test-web | lint | bench | clean
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -7,15 +7,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu test-web lint bench clean
+.PHONY: demo test quick test-all test-gpu test-web lint bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m tools.demo \
 		$(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(CRF),--crf $(CRF))
 
-# A file's tests stay in one process: they share what they compiled.
+# A file's tests stay in one process: they share what they compiled. The limit is for what not even
+# a test's own limit ends; without `timeout` (macOS) there is none.
+LIMIT = $(if $(shell command -v timeout),timeout -k 30 $(1))
+PYTEST = $(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart=0
+
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart=0
+	$(call LIMIT,45m) $(PYTEST)
+
+# Sweeps too, which repeat a proof over many shapes, dtypes and formats: before a release.
+test-all: lint
+	$(call LIMIT,3h) $(PYTEST) -m "not gpu and not web"
+
+# For the inner loop: the layout, habits, and one proof a room.
+quick: lint
+	$(call LIMIT,5m) $(PYTEST) -m quick
 
 # pytest exits with 5 where no test carries the mark.
 define marked

@@ -9,7 +9,7 @@ import pytest
 from experiments import evaluate_clips
 from jaxvsr import metrics, weights
 from jaxvsr.data.synthetic import scene
-from jaxvsr.degradation import Recipe
+from jaxvsr.degradation import Recipe, spoil
 from jaxvsr.inference import network
 
 NAME = "sr_unet_light_x2"
@@ -18,7 +18,7 @@ FOLDER = resources.files("jaxvsr") / "weights_data"
 
 def gains(net, clip, recipe):
     """PSNR of the network over bicubic's and over Lanczos', the mean of the frames, dB."""
-    coded = recipe(clip)
+    coded = spoil(clip, recipe)
     score = lambda f: np.mean([metrics.psnr(f(x[None])[0] / 255, y / 255) for x, y in both])
     both = list(zip(coded.astype(np.uint8), clip.astype(np.float32), strict=True))
     ours, *others = map(score, (net, network.load("bicubic"), network.load("lanczos")))
