@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 # Compiling is most of the time of a test run; XLA's programs are kept between runs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FOUR_DEVICES}".strip()
+FLAGS = "--xla_force_host_platform_device_count=4"
+# What is compiled here runs once, on little: XLA's passes for speed cost more than they save.
+PLAINLY = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 # A callback, as Triton's interpreter is here, that asks JAX for an array while its program runs
 # asynchronously may wait for a thread that waits for it (jax-ml/jax issue 25861).
@@ -29,6 +30,13 @@ jaxtyping.Array = jaxtyping.Array | np.ndarray
 PARTS = {path.relative_to(ROOT).parts[1] for path in ROOT.glob("jaxvsr/**/*.py")} - {"metrics"}
 STRICT = [f"jaxvsr.{part.removesuffix('.py')}" for part in sorted(PARTS)]
 jaxtyping.install_import_hook(STRICT, "conftest.checked")
+
+
+def pytest_configure(config):
+    """Sets XLA's flags before its backend starts; on a GPU programs are compiled as for users."""
+    on_gpu = config.option.markexpr == "gpu"
+    flags = [os.environ.get("XLA_FLAGS", ""), FLAGS, "" if on_gpu else PLAINLY]
+    os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))
 
 
 @pytest.fixture(autouse=True)
