@@ -39,6 +39,32 @@ def pytest_configure(config):
     os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items):
+    """Marks as sweeps what `sampled` leaves out."""
+    groups: dict = {}
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            groups.setdefault((item.path, item.originalname), []).append(item)
+    for group in groups.values():
+        count = group[0].get_closest_marker("sampled").args
+        kept = group[: count[0]] if count else shown_once(group)
+        for item in group:
+            if item not in kept:
+                item.add_marker("sweep")
+
+
+def shown_once(items: list) -> list:
+    """As few items as show each value of each parameter, by taking whichever shows most anew."""
+    shown = lambda item: {(name, id(value)) for name, value in item.callspec.params.items()}
+    values = {id(item): shown(item) for item in items}
+    left, kept = set().union(*values.values()), []
+    while left:
+        kept.append(max(items, key=lambda item: len(values[id(item)] & left)))
+        left -= values[id(kept[-1])]
+    return kept
+
+
 @pytest.fixture(autouse=True)
 def ordinary():
     """No test leaves this thread at a priority that starves the others; see `video.priority`."""

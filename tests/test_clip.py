@@ -16,6 +16,7 @@ def test_windows_mirror_without_repeating_the_end():
     np.testing.assert_array_equal(near, expected)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("radius", [0, 1, 2, 3])
 @pytest.mark.parametrize("lengths", [(7,), (1,), (2, 5, 1), (4, 4), (1, 1, 1), (9, 2)])
 def test_streamed_windows_equal_those_of_each_scene_alone(radius, lengths):

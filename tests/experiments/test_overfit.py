@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import chex
 import jax
 import media
 import numpy as np
@@ -94,7 +95,7 @@ def test_the_same_command_does_nothing_twice(asked, made):
     before = stream.stat().st_mtime_ns, weights.load(small).params
     command(asked)
     assert stream.stat().st_mtime_ns == before[0]
-    jax.tree.map(np.testing.assert_array_equal, weights.load(small).params, before[1])
+    chex.assert_trees_all_equal(weights.load(small).params, before[1])
 
 
 def test_another_command_in_the_same_folder_is_refused(asked, made):

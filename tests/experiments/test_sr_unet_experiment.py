@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import jax
+import chex
 import media
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(asked, scores, tmp_path):
     assert played(broken) == scores
     paths = (run / "paper-sr_unet.safetensors" for run in (broken.run, asked.run))
     pieces, whole = (weights.load(path, folded=False).params for path in paths)
-    jax.tree.map(np.testing.assert_array_equal, pieces, whole)
+    chex.assert_trees_all_equal(pieces, whole)
 
 
 def test_a_run_goes_on_with_its_clips_alone_wherever_they_lie(asked, scores, films, tmp_path):
@@ -124,9 +124,9 @@ def test_a_run_begins_with_given_weights(asked, scores):
     start = str(asked.run / "paper-sr_unet.safetensors")
     config = SR_UNET.checked(replace(asked, start=start))
     wanted = weights.load(start, folded=False).params
-    jax.tree.map(np.testing.assert_array_equal, starting(config)["generator"], wanted)
+    chex.assert_trees_all_equal(starting(config)["generator"], wanted)
     both = starting(replace(config, start=str(asked.run)))
-    jax.tree.map(np.testing.assert_array_equal, both["generator"], wanted)
+    chex.assert_trees_all_equal(both["generator"], wanted)
     assert both.keys() == {"generator", "critic"}
     with pytest.raises(WeightsError, match="another critic; start from a run like this"):
         starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
@@ -143,7 +143,7 @@ def test_the_best_weights_of_a_run_that_gets_worse_can_be_used(asked, monkeypatc
     last, best = (weights.load(path, folded=False).params for path in paths)
     assert (np.asarray(last["conv_last"]["bias"]) != best["conv_last"]["bias"]).any()
     begun = starting(replace(config, start=str(config.run / "best")))
-    jax.tree.map(np.testing.assert_array_equal, begun["generator"], best)
+    chex.assert_trees_all_equal(begun["generator"], best)
     kept = [path.name for path in (config.run / "best").iterdir()]
     assert sorted(kept) == ["2", "lock", "paper-sr_unet.safetensors"]
 

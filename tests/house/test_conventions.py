@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "mis
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|root|home|Users|opt)/")
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 

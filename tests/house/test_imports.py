@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ OPTIONAL = ("torch", "triton", "onnx", "onnxruntime", "skimage", "imageio_ffmpeg
 OPTIONAL += ("cv2", "grain", "orbax", "tensorflow_datasets", "array_record")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports, anywhere in it; `from a import b` counts as a.b."""
     names = set()

@@ -52,6 +52,7 @@ def test_definition_is_torchs():
     np.testing.assert_allclose(ours, y, atol=1e-5)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_every_operation_computes_its_definition(op, dtype):
@@ -94,6 +95,7 @@ def test_without_bias():
     assert gap(conv3x3(x, w), definition(x, w)) < 1e-5
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("choice", configs((1, 9, 18, 20), "float16", 64), ids=str)
 def test_every_config_in_16_bit(choice):
     resident = dict(choice.constants)["WAY"] == 2  # several tiles a program, and some too many
@@ -109,6 +111,7 @@ def test_resident_weights_serve_several_blocks_of_channels():
     assert gap(y, definition(x, w, b)) < 1e-5
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("choice", configs((1, 9, 18, 20), "float32", 20), ids=str)
 def test_every_config_in_32_bit(choice):
     x, w, b = arrays(h=9, c=20, k=20)

@@ -44,6 +44,7 @@ def arrays(shape, groups: int, out: int, dtype: str = "float32"):
     return tuple(a.astype(dtype) for a in (x, w, b))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", grouped.OPS, ids=lambda op: op.name)
 def test_kernel_and_definition_equal_torch(op, dtype):
@@ -66,6 +67,7 @@ SHAPES = {  # shape of x, groups, channels out
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", SHAPES)
 def test_any_groups(name):
     shape, groups, out = SHAPES[name]
@@ -74,6 +76,7 @@ def test_any_groups(name):
     assert gap(grouped3x3(x, w, b, groups=groups), truth) < 1e-6
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_every_config_gives_the_same(dtype):
     x, w, _ = arrays((1, 9, 3, 16), 4, 16, dtype)

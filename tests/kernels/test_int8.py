@@ -53,6 +53,7 @@ def test_bounds_clamp_what_is_rounded(bounds):
     np.testing.assert_array_equal(int8.int8_conv3x3(*arrays, **bounds), truth)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "choice", sorted({*OP.configs((1, 8, 16, 64), "int8"), SHARED}, key=str), ids=str
 )

@@ -88,6 +88,7 @@ def test_constants_in_parts_keep_the_precision_of_float32(dtype, error):
     np.testing.assert_allclose(whole.sum((0, 1))[:54], 1, atol=10 * error)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_tail_equals_torch(name, dtype):
@@ -110,6 +111,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("r, py, px, swap", sorted(SHAPES))
 def test_every_patch_gives_the_same(r, py, px, swap):
     arrays = arrays_for((1, 3, 6, 5), 3, r, "bilinear", "float16")
@@ -209,6 +211,7 @@ def test_a_heads_bytes_are_exact_in_bfloat16():
     near(y, convolved(numbers, w, b).movedim(1, -1).numpy(), "float32")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("r, shape, channels, activation", [
     (2, (2, 2, 9, 20), 5, "prelu"), (3, (1, 3, 4, 6), 5, "leaky"), (1, (1, 2, 3, 3), 4, "none"),

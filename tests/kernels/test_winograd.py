@@ -61,6 +61,7 @@ def test_f23_is_the_published_one():
     np.testing.assert_array_equal(algebra.F23.outputs[0], [1, 1, 1, 0])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("way", WAYS[:2], ids=lambda way: f"F({way.m},3)")
 @pytest.mark.parametrize("conv", [algebra.conv_rows, algebra.conv_tiles])
 def test_convolutions_are_exact_in_float64(conv, way):
@@ -92,6 +93,7 @@ def arrays(n=1, h=5, w=9, c=16, k=16, dtype="float32"):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("made", [STREAMED, RESIDENT], ids=["streamed", "resident"])
 @pytest.mark.parametrize(
     "shape, dtype",

@@ -1,5 +1,6 @@
 """Critics: equal to PyTorch's layers with the same weights, and what each one sees."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -245,7 +246,7 @@ def test_scores_do_not_depend_on_the_number_of_devices():
     split = jax.device_put(frames, NamedSharding(mesh, PartitionSpec("data")))
     slope = jax.jit(jax.grad(lambda p, x: jnp.square(critic.apply({"params": p}, x)).mean()))
     one, four = slope(params, frames), slope(params, split)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), one, four)
+    chex.assert_trees_all_close(one, four, atol=1e-5, rtol=1e-4)
 
 
 def test_parameters_are_the_only_state():

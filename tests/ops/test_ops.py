@@ -34,6 +34,7 @@ def test_shuffle_matches_torch():
     np.testing.assert_array_equal(ops.pixel_shuffle(x, 2), theirs.permute(0, 2, 3, 1))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("method", resizing.KERNELS)
 @pytest.mark.parametrize("size", [(24, 40), (18, 10), (19, 33)])
 def test_resizing_keeps_a_flat_frame(method, size):
@@ -47,6 +48,7 @@ def test_same_size_is_the_same_frame(method):
     np.testing.assert_array_equal(ops.resize(x, (7, 9), method), x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("method", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.5, 2, 4])
 def test_resize_matches_torch(method, scale):
@@ -78,6 +80,7 @@ def test_shrinking_is_antialiased_as_in_torch_away_from_the_border(size):
     np.testing.assert_allclose(ours[:, 3:-3, 3:-3], theirs[:, 3:-3, 3:-3], atol=3e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("method", ["bicubic", "lanczos", "bilinear"])
 @pytest.mark.parametrize("scale", [2, 1.5])
 def test_a_window_resizes_as_the_frame_does(method, scale):
@@ -94,6 +97,7 @@ def test_unknown_method_names_the_choices():
         ops.resize(frames(1, 4, 4, 3), (8, 8), "cubic")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("groups, out", [(1, 32), (2, 64), (4, 64), (8, 32), (32, 32), (32, 64)])
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_conv_is_lax_convolution(groups, out, size):

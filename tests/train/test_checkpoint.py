@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import little_run
@@ -162,7 +163,7 @@ def test_what_is_saved_comes_back(tmp_path):
     again = Checkpoints(tmp_path, {"rate": 1})
     assert again.steps() == [2, 5] and again.memo() == {"seen": 5}
     back = again.restore(STATE)
-    jax.tree.map(np.testing.assert_array_equal, back, jax.tree.map(lambda x: x + 5, STATE))
+    chex.assert_trees_all_equal(back, jax.tree.map(lambda x: x + 5, STATE))
     again.close()
 
 
@@ -258,7 +259,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch, 
             kept.save(2, STATE)
     assert kept.memo() == {"seen": 1}
     assert {path.name for path in tmp_path.iterdir()} == {"1", "lock"}
-    jax.tree.map(np.testing.assert_array_equal, kept.restore(STATE), STATE)
+    chex.assert_trees_all_equal(kept.restore(STATE), STATE)
     kept.close()
 
 

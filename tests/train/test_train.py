@@ -1,5 +1,6 @@
 """The step: what it learns, what it leaves alone, and what it refuses before a run starts."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import little_run
@@ -31,7 +32,8 @@ def play(phase, steps=1, tx=None, state=None, on=1, **options):
     table = little_run.game(optax.sgd(0.1) if tx is None else tx, **options)
     whole, split = train.shardings(jax.devices()[:on])
     first = train.init(KEY, PARAMS, table, phase) if state is None else state
-    last, step = train.replicate(first, whole), jax.jit(train.make_step(table, phase))
+    once = chex.assert_max_traces(train.make_step(table, phase), n=1)  # whatever a batch holds
+    last, step = train.replicate(first, whole), jax.jit(once)
     for _ in range(steps):
         rows = [batch(int(last.step) + k) for k in range(phase.critic_updates)]
         last, metrics = step(last, *(train.distribute(row, split) for row in rows))
@@ -50,7 +52,7 @@ def same(a, b) -> bool:
 
 
 def close(a, b, **tolerance):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+    chex.assert_trees_all_close(a, b, **tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +289,7 @@ def test_folding_inside_the_step_leaves_value_and_gradient():
     folded = lambda p: jnp.square(trained_folded(TINY)(p, lr)).mean()
     (a, ga), (b, gb) = (jax.jit(jax.value_and_grad(f))(params) for f in (plain, folded))
     np.testing.assert_allclose(a, b, rtol=1e-5)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), ga, gb)
+    chex.assert_trees_all_close(ga, gb, rtol=1e-3, atol=1e-5)
 
 
 def test_bfloat16_leaves_the_identity_out_of_the_kernels():

@@ -39,6 +39,7 @@ def test_there_and_back_is_exact(siting, size):
             np.testing.assert_array_equal(after, before, err_msg=str(colour))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("siting", ["left", "center", "topleft", "right"])
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)

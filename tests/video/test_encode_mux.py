@@ -333,6 +333,7 @@ def test_a_damaged_source_gives_what_it_has(tmp_path, suffixes):
     assert len(payloads(tmp_path / f"out{suffixes[1]}")) == 2
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
 def test_very_short_segments(tmp_path, codec, count):

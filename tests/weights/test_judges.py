@@ -4,6 +4,7 @@ import hashlib
 import urllib.error
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_layers_may_be_called_as_in_the_papers(tmp_path):
     assert "fire9.expand3x3.weight" in renamed
     one = judges.trunk_params("squeezenet1_1", write(tmp_path / "a.npz", renamed))
     two = judges.trunk_params("squeezenet1_1", write(tmp_path / "b.npz", tensors))
-    jax.tree.map(np.testing.assert_array_equal, one, two)
+    chex.assert_trees_all_equal(one, two)
 
 
 def test_the_path_given_goes_before_the_data_and_that_before_the_cache(

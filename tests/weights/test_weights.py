@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def golden(shared):
     return table, table["input_u8"][None].astype(np.float32) / 255
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "file, key, fields",
     [
@@ -68,6 +70,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "ups, unshuffle, plus", [(0, 1, True), (1, 1, False), (2, 1, True), (3, 1, False)]
 )
@@ -80,6 +83,7 @@ def test_rrdb_in_older_layouts_equals_torch(tmp_path, layout, ups, unshuffle, pl
     np.testing.assert_allclose(run(loaded, x), theirs(net, x), atol=1e-4)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("wrapper", ["params_ema", "params", None])
 @pytest.mark.parametrize("unshuffle", [1, 2, 4])
 def test_rrdb_in_the_newest_layout_equals_torch(tmp_path, unshuffle, wrapper):
@@ -351,7 +355,7 @@ def test_saved_networks_load_as_they_were(tmp_path, net):
     weights.save(path, params, weights.metadata_of(net) | {"licence": "CC0"})
     loaded = weights.load(path, folded=False)
     assert loaded.module == net
-    jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+    chex.assert_trees_all_equal(loaded.params, params)
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
 
 
