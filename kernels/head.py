@@ -84,30 +84,45 @@ def _kernel(frames, w, b, slope, y,
 
 
 @triton.jit
+def _around(frames, row, col, k, H: tl.constexpr, W: tl.constexpr, KS: tl.constexpr,
+            OFFSET: tl.constexpr, MASKED: tl.constexpr, KIND: tl.constexpr):  # fmt: skip
+    """[pixels, k]: bytes + OFFSET around pixels, as KIND; MASKED where some lie outside."""
+    q = tl.minimum(k, KS * KS * 3 - 1)  # (row, column, colour); those past the last weigh nothing
+    i, j = q // (KS * 3) - KS // 2, q // 3 % KS - KS // 2
+    at = ((row * W + col) * 3)[:, None] + ((i * W + j) * 3 + q % 3)[None, :]
+    if MASKED:
+        i, j = row[:, None] + i[None, :], col[:, None] + j[None, :]
+        inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
+        near = tl.load(frames + at, mask=inside, other=0).to(tl.float32)
+        near = tl.where(inside, near + OFFSET, 0.0)
+    else:
+        near = tl.load(frames + at).to(tl.float32) + OFFSET
+    return near.to(KIND)
+
+
+@triton.jit
 def _convolve(frames, w, row, col, n, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
               KS: tl.constexpr, BC: tl.constexpr, OFFSET: tl.constexpr, MASKED: tl.constexpr,
               F32: tl.constexpr):  # fmt: skip
-    """Sums over (bytes + OFFSET) around pixels; MASKED where some lie outside the frame."""
+    """Sums over (bytes + OFFSET) around pixels; MASKED where some lie outside the frame.
+
+    What is multiplied was converted in the step before, so that it goes through shared memory.
+    From registers, as with the one step of 3x3, Triton (3.6, 3.7) makes the weights in shared
+    memory visible to Hopper's matrix units behind the barrier that hands them over, not before.
+    """
     values: tl.constexpr = KS * KS * 3
+    kind: tl.constexpr = w.dtype.element_ty
+    c = tl.arange(0, BC)
     acc = tl.zeros((row.shape[0], n.shape[0]), tl.float32)
+    near = _around(frames, row, col, c, H, W, KS, OFFSET, MASKED, kind)
     for step in range((values + BC - 1) // BC):
-        k = step * BC + tl.arange(0, BC)
-        q = tl.minimum(k, values - 1)  # (row, column, colour); those past the last weigh nothing
-        i, j = q // (KS * 3) - KS // 2, q // 3 % KS - KS // 2
-        at = ((row * W + col) * 3)[:, None] + ((i * W + j) * 3 + q % 3)[None, :]
-        if MASKED:
-            i, j = row[:, None] + i[None, :], col[:, None] + j[None, :]
-            inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
-            near = tl.load(frames + at, mask=inside, other=0).to(tl.float32)
-            near = tl.where(inside, near + OFFSET, 0.0)
-        else:
-            near = tl.load(frames + at).to(tl.float32) + OFFSET
+        k = step * BC + c
         taps = tl.load(w + k[:, None] * K + n[None, :], other=0.0,
                        mask=(k < values)[:, None] & (n < K)[None, :])  # fmt: skip
-        near = near.to(taps.dtype)
         if F32:
             near, taps = near.to(tl.float32), taps.to(tl.float32)
         acc = tl.dot(near, taps, acc, input_precision="ieee")
+        near = _around(frames, row, col, k + BC, H, W, KS, OFFSET, MASKED, kind)
     return acc
 
 

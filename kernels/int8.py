@@ -26,6 +26,7 @@ from kernels.conv3x3_tiles import offsets, outputs, pixels, place
 from kernels.op import Config, Op, config
 from kernels.tuning import pick
 
+LANES = 16  # a multiple of channels that every matrix unit for integers takes
 DEEPEST = (2**31 - 1) // (9 * 128 * 128)  # channels whose sum always fits
 OUTPUTS = ("int8", "float32", "float16", "bfloat16")
 
@@ -33,14 +34,17 @@ OUTPUTS = ("int8", "float32", "float16", "bfloat16")
 def products(x, w):
     """The exact sums: conv(x[N,H,W,C], w[3,3,C,K]) as int32, zero padding, nine matrix products.
 
-    Inputs are int8. The sum of 9 C products always fits int32 up to C = 14563.
+    Inputs are int8. The sum of 9 C products always fits int32 up to C = 14563. Channels are filled
+    up with zeros to multiples of 16, as GPUs' integer products take them: with 3 of them an H100's
+    result was in doubt, see the README.
     """
-    h, width = x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    (h, width, c), k = x.shape[1:], w.shape[3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, -c % LANES)))
+    w = jnp.pad(w, ((0, 0), (0, 0), (0, -c % LANES), (0, -k % LANES)))
     taps = [(i, j) for i in range(3) for j in range(3)]
     tap = lambda i, j: padded[:, i : i + h, j : j + width]
     multiply = partial(jnp.matmul, preferred_element_type=jnp.int32)
-    return sum(multiply(tap(i, j), w[i, j]) for i, j in taps)
+    return sum(multiply(tap(i, j), w[i, j]) for i, j in taps)[..., :k]
 
 
 def requantize(total, multiplier, *, low=None, high=None, out: str = "int8"):

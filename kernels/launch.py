@@ -38,6 +38,7 @@ NAMES = {
     "int32": "i32",
 }
 ONE = threading.Lock()  # the interpreter patches Triton's modules while it runs
+MEMORY = None  # what interpreted kernels' arrays lie in; `kernels.guards` sets it
 cdiv = triton.cdiv
 power_of_2 = triton.next_power_of_2
 
@@ -159,9 +160,16 @@ def _interpret(kernel, grid, outs, pairs, constants, *arrays) -> tuple[np.ndarra
         result.view(np.uint8).fill(0x7F)
     for i, o in pairs:
         results[o] = inputs[i].copy()
+    arrays = [*inputs, *results]
+    program = lambda arrays: kernel[grid](*map(_tensor, arrays), **constants)
     with ONE:
-        kernel[grid](*map(_tensor, inputs), *map(_tensor, results), **constants)
-    return tuple(results)
+        if MEMORY:
+            memory = MEMORY(arrays)
+            memory.run(program)
+            arrays = memory.arrays
+        else:
+            program(arrays)
+    return tuple(arrays[len(inputs) :])
 
 
 def _tensor(array: np.ndarray):

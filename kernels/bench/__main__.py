@@ -1,5 +1,6 @@
 """The bench: every kernel against XLA and PyTorch, its losses printed like its wins.
 
+    python -m kernels.bench
     python -m kernels.bench --op conv3x3 --shape 1080p --dtype float16
     python -m kernels.bench --network esrgan
     python -m kernels.bench --tune --op conv3x3 --dtype bfloat16
@@ -7,15 +8,18 @@
 
 `--all` ends within 8 minutes by its own clock: what is worth most comes first, results are written
 after every row, and what failed or found no time is a row that says so. Without a GPU it says that
-times mean nothing and runs the correctness half. Every measurement is made in another process.
+times mean nothing and runs the correctness half. Alone it is `--all` on a GPU; elsewhere one small
+shape of every operation is checked. Every measurement is made in another process.
 """
 
 import argparse
+import math
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from kernels.bench.campaign import Campaign, measure_ceilings, measure_row
@@ -39,15 +43,20 @@ NETWORKS = ("sr_unet", "srgan", "anime6b", "esrgan")
 FLAGS = {  # XLA's other ways, all off by default
     "runtime-fusion": "--xla_gpu_use_runtime_fusion=true",
     "conv-fusion": "--xla_gpu_experimental_enable_conv_fusion=true",
+    "command-buffers": "--xla_gpu_enable_command_buffer=+CONVOLUTION",
 }
 PHASES = {"rows": 0.38, "tune": 0.58, "networks": 0.74, "flags": 0.86, "torch": 1.0}  # until when
 SECONDS = 470.0  # that --all may take; the rest of 8 minutes is for starting and ending
+NO_TRITON = 'the kernels need Triton: pip install ".[kernels]"'
 SAMPLED = 0.2  # seconds that each implementation of a row is measured
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the bench; 1 where a kernel failed or was wrong."""
+    """Runs the bench; 1 where a kernel failed or was wrong, 2 without Triton."""
     options = parsed(args)
+    if find_spec("triton") is None:
+        print(NO_TRITON, file=sys.stderr)
+        return 2
     environment = dict(os.environ)
     os.environ["JAX_PLATFORMS"] = "cpu"  # this process only plans
     if options.out:
@@ -59,6 +68,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return 1
         if run.gpu:
             timed(run, options)
+        elif options.alone:
+            checked_briefly(run)
         else:
             checked(run, options)
         finish(run)
@@ -78,8 +89,8 @@ def parsed(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.0, help="for everything")
     parser.add_argument("--out", type=Path, help="folder for results, CSV and JSON, and a plot")
     options = parser.parse_args(args)
-    if not (options.all or options.tune or options.op or options.network):
-        parser.error("say --op NAME, --network NAME, --tune or --all")
+    options.alone = not (options.all or options.tune or options.op or options.network)
+    options.all |= options.alone
     options.seconds = options.seconds or (SECONDS if options.all else 3600.0)
     if not options.phase:
         options.phase = list(PHASES) if options.all else asked(options)
@@ -201,6 +212,25 @@ def checked(run: Campaign, options: argparse.Namespace) -> None:
             for dtype in (d for d in op.dtypes if d in (options.dtype or op.dtypes)):
                 if not run.over:
                     measure_row(run, op, shape, size, dtype, seconds=None)
+
+
+def checked_briefly(run: Campaign) -> None:
+    """A row for every operation, at the smallest of its small shapes and in its first dtype."""
+    say(
+        "No GPU: kernels are interpreted, and times would mean nothing. The difference is relative,"
+    )
+    say("|kernel - definition| / |definition| over all values, the definition in float64.")
+    say("operation | shape | dtype | difference | allowed | verdict")
+    for op in chosen([]):
+        size, dtype = min(op.small, key=math.prod), op.dtypes[0]
+        entry = run.entry(op.name, "", size, dtype)
+        job = {"do": "row", "op": op.name, "size": list(size), "dtype": dtype}
+        add(entry, run.ask(run.device(), names=["triton"], **job), "triton", "{}")
+        gap, fault = entry.relerr.get("triton"), entry.errors.get("triton")
+        shape = "x".join(map(str, size))
+        difference = "-" if gap is None else f"{gap:.2g}"
+        verdict = f"WRONG: {fault}" if fault else "ok"
+        say(f"{op.name} | {shape} | {dtype} | {difference} | {op.tolerance[dtype]:g} | {verdict}")
 
 
 def finish(run: Campaign) -> None:

@@ -47,6 +47,26 @@ def test_no_operation_is_left_out(rows):
     assert {row.op for row in rows} - {row.op for row in made} <= ONE_DEVICE
 
 
+def test_what_products_read_is_fenced_before_the_barrier(rows):
+    """Except where the left side comes from registers: one step's, and that of gathered taps."""
+    late = {row.op for row in rows if row.late}
+    assert late <= {"head", "deform3x3", "deform3x3 one group"}
+
+
+def test_a_late_fence_is_told_from_one_in_time():
+    write, fence, bar, product = (
+        "st.shared.b16",
+        "fence.proxy.async",
+        "bar.sync 0",
+        "wgmma.mma_async",
+    )
+    in_time, late = (write, fence, bar, product), (write, bar, fence, product)
+    assert not compiled.fenced_late("\n".join(in_time))
+    assert compiled.fenced_late("\n".join(late))
+    assert compiled.fenced_late("\n".join(in_time + late))
+    assert not compiled.fenced_late("\n".join((*in_time, write, bar, product)))
+
+
 def made(**changes) -> compiled.Row:
     taken = {"registers": 168, "warps": 8, "shared": 232448, "target": 90} | changes
     return compiled.Row(op="conv", kernel="_kernel", shape="", dtype="", config="", **taken)
