@@ -17,7 +17,6 @@ from jaxvsr.comparison import (
     candidates,
     curves,
     page,
-    places,
     rates,
     strip,
     table,
@@ -30,7 +29,7 @@ from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
 from jaxvsr.errors import DAMAGED, UsageError
-from jaxvsr.host import allocator, cores
+from jaxvsr.host import allocator, cores, places
 from jaxvsr.inference.film import find_device
 
 

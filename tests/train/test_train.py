@@ -32,6 +32,7 @@ def play(phase, steps=1, tx=None, state=None, on=1, **options):
     table = little_run.game(optax.sgd(0.1) if tx is None else tx, **options)
     whole, split = train.shardings(jax.devices()[:on])
     first = train.init(KEY, PARAMS, table, phase) if state is None else state
+    chex.clear_trace_counter()
     once = chex.assert_max_traces(train.make_step(table, phase), n=1)  # whatever a batch holds
     last, step = train.replicate(first, whole), jax.jit(once)
     for _ in range(steps):

@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_weights_that_were_there(tmp_path):
     params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))["params"]
     weights.save(path, params, weights.metadata_of(net))
     before = path.read_bytes()
-    (tmp_path / "net.safetensors.part").symlink_to("/dev/full")
+    (tmp_path / ".net.part.safetensors").symlink_to("/dev/full")
     with pytest.raises(SpaceError, match=r"net\.safetensors: no space left; free some") as full:
         weights.save(path, params, weights.metadata_of(net))
     assert "\n" not in str(full.value) and path.read_bytes() == before
