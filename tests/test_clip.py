@@ -9,6 +9,7 @@ import pytest
 from jaxvsr import clip
 
 
+@pytest.mark.quick
 def test_windows_mirror_without_repeating_the_end():
     frames = jnp.arange(4.0).reshape(1, 4, 1, 1, 1)
     near = clip.windows(frames, 2)[0, :, :, 0, 0, 0]

@@ -20,6 +20,7 @@ def line(text: str, title: str) -> str:
     return next(line for line in text.splitlines() if f" {title}" in line[: len(title) + 4])
 
 
+@pytest.mark.quick
 def test_a_mean_in_the_table_is_numpys():
     scores = [scored("a", metrics=("psnr", "ssim"))]
     text = table.text(scores, width=80)

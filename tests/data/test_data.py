@@ -18,6 +18,7 @@ def pairs(monkeypatch):
     return crops.pairs(map(clip, range(3)), np.random.default_rng(0), lambda _: Recipe(), side=16)
 
 
+@pytest.mark.quick
 def test_pairs_show_the_same_place(pairs):
     assert pairs.lr.shape == (18, 16, 16, 3) and pairs.hr.shape == (18, 32, 32, 3)
     np.testing.assert_array_equal(pairs.lr, pairs.hr[:, ::2, ::2])

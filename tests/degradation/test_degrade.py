@@ -60,6 +60,7 @@ def test_lossless_coding_leaves_what_4_2_0_leaves(matrix):
     np.testing.assert_array_equal(code(clip, Recipe(crf=0, matrix=matrix)), expected)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_frame_comes_back_in_order_and_worse_with_crf(codec):
     clip, recipe = noise(9), Recipe(codec=codec, preset=FAST.get(codec))

@@ -35,6 +35,7 @@ def test_smoke(name):
     assert wanted <= scores.keys() and np.isfinite(list(scores.values())).all()
 
 
+@pytest.mark.quick
 def test_every_folder_of_a_paper_is_listed_with_claim_and_state():
     assert "sr_unet" in PAPERS
     for paper in papers():

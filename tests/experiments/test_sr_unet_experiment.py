@@ -21,8 +21,11 @@ from experiments.sr_unet.paper import STUDY, TABLE_2
 from experiments.sr_unet.recipe import SR_UNET
 from jaxvsr import losses, weights
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
+from jaxvsr.models.sr_unet import SRUNet
 from jaxvsr.models.table import cost
 from jaxvsr.train.checkpoint import Checkpoints
+
+OTHER = SRUNet(width=6, depths=(1,) * 7, clip=False)
 
 
 def played(config):
@@ -129,7 +132,7 @@ def test_a_run_begins_with_given_weights(asked, scores):
     chex.assert_trees_all_equal(both["generator"], wanted)
     assert both.keys() == {"generator", "critic"}
     with pytest.raises(WeightsError, match="another critic; start from a run like this"):
-        starting(replace(config, start=str(asked.run), net=experiment.NETWORKS["unet"]))
+        starting(replace(config, start=str(asked.run), net=OTHER))
     with pytest.raises(WeightsError, match="not a sr_unet"):
         starting(replace(config, net=experiment.NETWORKS["sr_unet"]))
 

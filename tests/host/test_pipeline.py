@@ -43,6 +43,7 @@ def test_ahead_stops_its_thread_when_nobody_reads():
     assert threading.active_count() == before
 
 
+@pytest.mark.quick
 def test_behind_handles_everything_in_order():
     got = []
     behind = Behind(got.append, 2)

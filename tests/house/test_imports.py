@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
 ROOT = Path(__file__).parents[2]
 MAY = {  # package: what it may import from this repository
     "kernels": {"kernels"},

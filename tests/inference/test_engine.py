@@ -50,6 +50,7 @@ def test_bytes_and_floats_agree(net):
     np.testing.assert_allclose(net(x), expected, atol=1)
 
 
+@pytest.mark.quick
 def test_compiled_once_a_shape():
     net = Network(toys.still())
     for x in (frames(), frames(), frames(1), frames()):

@@ -63,6 +63,7 @@ def whole(source, tmp_path_factory):
     return {k: (net, run(net, source, folder / f"{k}.mkv").output) for k, net in nets.items()}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["still", "window", "echo"])
 @pytest.mark.parametrize("when", [1, 20, 33, 47, 70])
 def test_stopped_run_resumes_to_the_same_frames(kind, when, whole, source, tmp_path, monkeypatch):

@@ -70,6 +70,7 @@ THEN = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("activation", THEN)
 def test_what_follows_the_sums_and_its_gradient(activation):
     x, w, b = arrays(c=5, k=24)

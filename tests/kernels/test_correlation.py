@@ -59,6 +59,7 @@ def test_definition_is_the_operation_of_the_library():
     np.testing.assert_allclose(motion.correlation(a, b, 2, impl="triton"), y, atol=1e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", OP.dtypes)
 @pytest.mark.parametrize("shape, radius", [((2, 5, 9, 5), 2), ((1, 3, 4, 70), 1)])
 def test_both_gradients_are_those_of_the_definition(dtype, shape, radius):

@@ -68,6 +68,7 @@ CASES = [(*case, "float32") for case in SHAPES]
 CASES += [(*SHAPES[0], "bfloat16"), (*SHAPES[0], "float16"), (*SHAPES[1], "bfloat16")]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shape, groups, k, dtype", CASES)
 def test_the_kernel_sees_what_torch_samples(shape, groups, k, dtype):
     arrays = example(shape, groups, k, dtype)
@@ -83,6 +84,7 @@ def test_the_definition_is_that_of_torch_too(dtype):
     assert apart(jax.jit(module.definition)(*arrays), truth) < TOLERANCE[dtype]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("shape, groups, k, dtype", CASES[:2] + CASES[3:6])
 def test_all_gradients_match_torch(shape, groups, k, dtype):
     arrays = example(shape, groups, k, dtype)
@@ -113,6 +115,7 @@ def test_without_offsets_it_is_a_convolution():
     np.testing.assert_allclose(module.deform3x3(x, 0 * offsets, 0 * mask + 1, w, b), y + b)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("to", [np.nan, -1e30])
 def test_what_lies_outside_is_zero_and_has_no_gradient(to):
     x, offsets, mask, w, b = example((1, 3, 4, 4), 2, 3)
@@ -123,6 +126,7 @@ def test_what_lies_outside_is_zero_and_has_no_gradient(to):
         assert not any(np.any(gradient) for gradient in back(jnp.ones_like(y))[:4])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_every_config_gives_the_same(dtype):
     arrays = example((1, 3, 9, 36), 2, 18, dtype)

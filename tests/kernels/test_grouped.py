@@ -93,6 +93,7 @@ THEN = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", THEN)
 def test_what_follows_and_all_gradients(name):
     """Of a function that weighs every output differently, for x, w, b, slopes and skips."""

@@ -34,6 +34,7 @@ def theirs(x, w, b, multiplier, low=-128, high=127):
     return np.rint(value).clip(low, high).astype(np.int8)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", CASES)
 def test_kernel_and_definition_equal_torch(name):
     shape, out = CASES[name]

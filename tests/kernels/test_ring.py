@@ -34,6 +34,7 @@ def error(got, wanted) -> float:
     return np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "shape, k, built",
     [

@@ -71,6 +71,7 @@ def test_other_ways_to_write_them_are_the_same():
             assert gap(way(*arrays), op.definition(*arrays)) < 1e-6
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("op", separable.OPS, ids=lambda op: op.name)
 def test_every_config_gives_the_same(op):
     arrays = op.example(KEY, (1, 9, 3, 12), "float16")
@@ -81,6 +82,7 @@ def test_every_config_gives_the_same(op):
             assert gap(op.ours(*arrays, config=config), truth) < 1e-3, config
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("c, k", [(140, 3), (5, 140), (1, 1)])
 def test_more_channels_than_one_block(c, k):
     keys = jax.random.split(KEY, 2)

@@ -187,6 +187,7 @@ def slope_for(activation, channels, dtype):
     return 0.2 if activation == "leaky" else None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_head_equals_torch(name, dtype):

@@ -39,6 +39,7 @@ CASES = [(shape, "float32") for shape in (*OP.small, (1, 1, 1, 4))]
 CASES += [(OP.small[0], "bfloat16"), (OP.small[0], "float16"), (OP.small[2], "bfloat16")]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shape, dtype", CASES)
 def test_the_kernel_computes_its_definition(shape, dtype):
     arrays = example(shape, dtype)

@@ -55,6 +55,7 @@ def test_products_of_sums_are_the_filter(way):
         np.testing.assert_allclose(y, [float(i + tap == seen) for i in range(way.m)], atol=1e-12)
 
 
+@pytest.mark.quick
 def test_f23_is_the_published_one():
     np.testing.assert_array_equal(algebra.F23.taps[1:3], [[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]])
     np.testing.assert_array_equal(algebra.F23.inputs[:3, :3], [[1, 0, -1], [0, 1, 1], [0, -1, 1]])
@@ -107,12 +108,14 @@ def test_kernel_is_the_definition(shape, dtype, made):
     assert y.dtype == dtype and gap(y, torch_conv(x, w, b)) < OP.tolerance[dtype]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("shape", OP.small, ids=str)
 def test_the_config_that_is_taken_where_nothing_was_measured(shape):
     inputs = OP.example(KEYS[3], shape, "float16")
     assert gap(OP.ours(*inputs), OP.definition(*exact(inputs))) < OP.tolerance["float16"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "activation, made",
     [("none", STREAMED), ("relu", RESIDENT), ("leaky", STREAMED), ("prelu", RESIDENT)],

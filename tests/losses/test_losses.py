@@ -8,6 +8,7 @@ import pytest
 from jaxvsr import losses, metrics
 
 
+@pytest.mark.quick
 def test_l1_is_the_mean_error():
     assert losses.l1(jnp.array([0.0, 1.0]), jnp.array([0.5, 1.0])) == 0.25
 

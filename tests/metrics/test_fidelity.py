@@ -42,6 +42,7 @@ def test_equal_images_are_perfect():
         np.testing.assert_allclose(ms_ssim(large, large, convention=convention), 1, atol=1e-6)
 
 
+@pytest.mark.quick
 def test_one_level_of_error_is_48_decibels():
     real = np.zeros((8, 8, 3), np.float32)
     np.testing.assert_allclose(psnr(real + np.float32(1 / 255), real), 48.1308036, atol=1e-4)

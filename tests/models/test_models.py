@@ -73,6 +73,7 @@ def test_output_is_scale_times_larger_and_keeps_the_type(net):
     assert result.dtype == jnp.bfloat16
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("net", TINY, ids=describe)
 def test_a_window_with_its_reach_gives_the_untiled_result(net):
     m = net.multiple
@@ -102,6 +103,7 @@ def test_gradient_reaches_as_far_as_said(net):
     assert net.reach - m <= reach <= net.reach
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", MODELS)
 def test_table_tells_what_the_default_module_is(name):
     spec = MODELS[name]

@@ -20,6 +20,7 @@ def everywhere(monkeypatch):
     monkeypatch.setattr(convolution, "PIECE", 2000)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (2, 2), (4, 3), (9, 9)])
 @pytest.mark.parametrize("channels", [(3, 8), (8, 3), (6, 6)])
 def test_the_gradient_of_a_kernel_is_xlas(size, channels, everywhere):

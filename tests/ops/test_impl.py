@@ -31,7 +31,8 @@ NETWORKS = {
 WINOGRAD = ("srresnet", "winograd")
 
 
-@pytest.mark.parametrize("name, impl", [*((name, "triton") for name in NETWORKS), WINOGRAD])
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("name, impl", [WINOGRAD, *((name, "triton") for name in NETWORKS)])
 def test_kernels_change_nothing(name, impl):
     pytest.importorskip("kernels.launch")  # before Triton, whose interpreter it turns on
     net, frames = NETWORKS[name], jax.random.uniform(KEY, (1, 8, 16, 3))

@@ -27,6 +27,7 @@ def test_unshuffle_undoes_shuffle(r):
     np.testing.assert_array_equal(ops.pixel_unshuffle(ops.pixel_shuffle(x, r), r), x)
 
 
+@pytest.mark.quick
 def test_shuffle_matches_torch():
     torch = pytest.importorskip("torch")
     x = frames(2, 3, 5, 12)

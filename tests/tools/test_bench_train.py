@@ -27,6 +27,7 @@ def tiny(monkeypatch):
 CRITIC = bench_train.SRGANCritic(4, hidden=8)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("network", "losses"), [("sr_unet", "l1+ssim"), ("srresnet", "l1"), ("srresnet", "gan")]
 )

@@ -134,6 +134,7 @@ def test_cores_are_devices_that_share_a_batch():
     assert [devices.sharing(batch, 8) for batch in (1, 6, 7, 12, 32)] == [1, 6, 7, 6, 8]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("batch", "env", "count"),
     [

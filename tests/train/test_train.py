@@ -61,6 +61,7 @@ def full():
     return play(phase(FULL, ("space",)), 3)
 
 
+@pytest.mark.quick
 def test_it_learns():
     _, _, before = play(phase(), 1, optax.adam(0.01))
     _, _, after = play(phase(), 60, optax.adam(0.01))

@@ -26,6 +26,7 @@ def random_planes(colour: Colour, height: int, width: int, seed: int = 0):
     return draw(height, width), draw(*chroma), draw(*chroma)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [(8, 10), (7, 9), (8, 9), (2, 2), (1, 1), (1, 3), (3, 2)])
 @pytest.mark.parametrize("siting", SITINGS)
 def test_there_and_back_is_exact(siting, size):

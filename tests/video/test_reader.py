@@ -25,6 +25,7 @@ def seconds(info, frames):
     return [float(frame.pts * info.time_base) for frame in frames]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 def test_frames_equal_plain_decoding(tmp_path, suffix):
     path = media.film(tmp_path / f"x{suffix}")

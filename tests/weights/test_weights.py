@@ -55,6 +55,7 @@ def test_official_sr_unet_gives_the_published_output(shared, file, key, fields, 
     np.testing.assert_allclose(2 * run(net, x)[0] - 1, table[key], atol=1e-4)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("suffix", [".param", ".bin", ""])
 def test_animevideo_from_ncnn_gives_the_published_output(shared, suffix):
     table, x = golden(shared)
