@@ -63,7 +63,7 @@ def test_with_a_gpu_it_is_all_of_the_bench(here, monkeypatch):
 def test_without_triton_it_is_one_line_with_the_remedy():
     done = subprocess.run(
         [sys.executable, "-c", UNFINDABLE + START],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == bench.NO_TRITON + "\n" and 'pip install ".[kernels]"' in done.stderr
