@@ -63,7 +63,8 @@ def test_with_a_gpu_it_is_all_of_the_bench(here, monkeypatch):
 def test_without_triton_it_is_one_line_with_the_remedy():
     done = subprocess.run(
         [sys.executable, "-c", UNFINDABLE + START],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=60,
+        capture_output=True, text=True, cwd=ROOT, timeout=60,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == bench.NO_TRITON + "\n" and 'pip install ".[kernels]"' in done.stderr
@@ -87,5 +88,6 @@ def test_every_flag_of_xla_is_tried_and_known_to_it(here, monkeypatch):
     assert {f"xla +{flag}" for flag in bench.FLAGS} <= entry.times.keys()
     flags = {"XLA_FLAGS": " ".join(bench.FLAGS.values()), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", "import jax; print(jax.numpy.ones(1).sum())"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | flags)
+    env = os.environ | flags
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
     assert done.returncode == 0, done.stderr[-500:]
