@@ -1,5 +1,6 @@
 """Before JAX starts: a compilation cache, four CPU devices, checked signatures. Then: data."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def pytest_configure(config):
     on_gpu = config.option.markexpr == "gpu"
     flags = [os.environ.get("XLA_FLAGS", ""), FLAGS, "" if on_gpu else PLAINLY]
     os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))
+
+
+def pytest_collection_finish():
+    """Python's collector looks at what JAX traces again and again, and most of it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

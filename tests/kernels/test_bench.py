@@ -283,6 +283,7 @@ def test_shapes_are_named_or_given():
         bench.chosen(["conv4x4"])
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     "name", sorted(RIVALS.keys() & OPS.keys() - {"grouped2", "grouped8", "grouped16"})
 )

@@ -7,7 +7,7 @@ from kernels import compiled
 from kernels.table import OPS
 
 TARGETS = (80, 90, 100)
-FEW = ("conv3x3", "warp", "depthwise3x3")
+FEW = ("conv3x3", "warp")
 ONE_DEVICE = {"ring3x3"}  # written for sm_90 alone
 
 

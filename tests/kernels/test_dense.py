@@ -85,6 +85,7 @@ def test_gradients():
         np.testing.assert_allclose(g, w, rtol=1e-3, atol=1e-4 * float(jnp.abs(w).max()))
 
 
+@pytest.mark.sweep
 def test_by_rows():
     x, params = jax.random.normal(KEY, (1, 5, 6, 16)).astype("float16"), block(16, 8, 0, "float16")
     by_rows = config(4, P=16, BC=16, BK=16, WAVES=1)

@@ -44,6 +44,7 @@ def gap(ours, truth) -> float:
     return np.linalg.norm(np.asarray(ours).astype(np.float64) - truth) / np.linalg.norm(truth)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_depthwise_equals_torch(dtype):
     for shape in DEPTHWISE.small:
@@ -54,6 +55,7 @@ def test_depthwise_equals_torch(dtype):
             assert gap(DEPTHWISE.definition(*arrays), truth) < 1e-6
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_separable_equals_torch(dtype):
     for shape in SEPARABLE.small:
@@ -117,6 +119,7 @@ def test_gradients_of_the_depthwise():
     same(*(graded(way, (*arrays, skip), weights) for way in ways))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("middle", ["relu", "prelu"])
 def test_gradients_of_the_separable(middle):
     keys = jax.random.split(KEY, 3)

@@ -125,6 +125,7 @@ def test_ms_ssim_follows_its_definition(noise):
         np.testing.assert_allclose(ms_ssim(fake, real)[i], theirs, atol=1e-5)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("fake", "real", "size", "key"), PAIRS, ids=lambda x: str(x)[:5])
 def test_agrees_with_libvmaf(shared, fake, real, size, key):
     """Netflix's 10-bit pairs, whose luma is given to libvmaf as 0 to 255.75.
@@ -151,6 +152,7 @@ def test_opposites_score_0_at_several_scales_with_a_finite_gradient():
     assert value == 0 and jnp.isfinite(gradient).all()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("metric", [ssim, ms_ssim])
 def test_gradients_are_right(metric):
     """Against difference quotients in double precision; at equal images they are all 0."""

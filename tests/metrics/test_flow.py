@@ -49,6 +49,7 @@ def test_where_nothing_matches_flow_is_still_that_of_opencv():
     assert distance.mean() < 0.01 and np.percentile(distance, 99) < 0.05
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["bigbuckbunny_720p.mp4", "driving_720p.mp4"])
 def test_on_real_frames_flow_is_that_of_opencv(shared, name):
     with av.open(shared / "clips" / name) as file:

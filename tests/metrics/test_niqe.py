@@ -46,6 +46,7 @@ def test_images_of_a_batch_are_measured_one_by_one():
     np.testing.assert_allclose(niqe(batch[1, 0], ANY), together[1, 0], rtol=1e-5)
 
 
+@pytest.mark.sweep
 def test_double_precision_changes_little():
     image = noise(2, (192, 192, 1))
     single = niqe(image, ANY, channels="plane")

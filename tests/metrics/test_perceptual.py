@@ -133,6 +133,7 @@ def test_the_gradient_is_finite_where_lengths_are_zero(alex):
         assert np.isfinite(gradient(0 * real, params)).all()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("net", NETS)
 def test_equal_images_have_no_distance_and_the_order_does_not_matter(net):
     params, (fake, real) = untrained(net), pair()

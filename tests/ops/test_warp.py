@@ -25,6 +25,7 @@ def torch_warp(torch, frames, flow):
     return out.permute(0, 2, 3, 1)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("shape", [(2, 7, 9, 3), (1, 2, 2, 1)])
 def test_warp_and_both_gradients_match_torch(shape):
     torch = pytest.importorskip("torch")

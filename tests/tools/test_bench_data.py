@@ -23,6 +23,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(bench_data, "time", clock)
 
 
+@pytest.mark.sweep
 def test_the_step_eats_all_frames_of_a_batch(clock, monkeypatch, capsys):
     tiny = {"sr_unet": SRUNet(width=4, depths=(1,) * 7, clip=False)}
     monkeypatch.setattr(bench_train, "NETWORKS", tiny)

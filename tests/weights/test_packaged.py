@@ -46,6 +46,7 @@ def test_it_beats_both_filters_on_a_made_up_film(net):
     assert min(gains(net, clip, Recipe(crf=23))) > 0.2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", evaluate_clips.CLIPS)
 def test_it_beats_both_filters_on_clips_it_never_saw(net, shared, name):
     clip = evaluate_clips.read_clip(name, 8)[:, 200:456, 400:784]
