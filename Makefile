@@ -71,12 +71,11 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml
 	$(PIP) install -e .
 	@touch $@
 
-# Modules are compiled where they are imported, which few of them are.
 # torch first and pinned: a plain `torch` lets the resolver pick gigabytes of CUDA libraries.
 # JAX's CUDA plugin alone (7 MB): programs with kernels are lowered for CUDA where no GPU is.
 $(VENV)/.test: $(VENV)/.python pyproject.toml
-	$(PIP) install --no-compile "$(TORCH)"
-	$(PIP) install --no-compile -e ".[test]"
+	$(PIP) install "$(TORCH)"
+	$(PIP) install -e ".[test]"
 	@jaxlib=$$($(BIN)/python -c "import jaxlib; print(jaxlib.__version__)"); \
 	$(PIP) install --no-deps "jax-cuda13-plugin==$$jaxlib" 2>/dev/null \
 		|| echo "no CUDA plugin for this machine: tests that lower programs for CUDA are skipped"
