@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 
 import experiments
-from experiments.frame.experiment import Paper
+from experiments.frame.claims import Paper
 
 
 def papers() -> Iterator[Paper]:
@@ -19,7 +19,7 @@ def papers() -> Iterator[Paper]:
 
 def told(paper: Paper) -> str:
     """A paper in a few lines."""
-    lines = f"python -m experiments.{paper.name}", paper.title, paper.source
+    lines = f"python -m experiments.{paper.name}", f"{paper.title}, {paper.reference}", paper.source
     return "\n  ".join((*lines, f"claim: {paper.claim}", f"state: {paper.state}"))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import flax.linen as nn
+import jax
 import tyro
 
 from experiments.frame.material import LENGTH
@@ -32,7 +33,6 @@ class Config:
     batch: int = 32
     patch: int = 96
     """Side of a training crop in true pixels."""
-    frames: Annotated[int, tyro.conf.Suppress] = 1
     start: str | None = None
     """Weights of the same network to begin with, such as those of a fidelity run, or the folder of
     such a run, whose critics then go on too; RUN/best is where its LPIPS was best."""
@@ -60,6 +60,11 @@ class Config:
         return ""
 
     @property
+    def frames(self) -> int:
+        """Of a training crop; more than one for networks that look in time."""
+        return 1
+
+    @property
     def flips(self) -> str:
         """How crops are mirrored and turned; see `Feed`."""
         return "horizontal"
@@ -72,14 +77,17 @@ def check_numbers(config: Config) -> None:
     for given, least in {"batch": 1, "threads": 1, "validate": 1, "seed": 0}.items():
         if getattr(config, given) < least:
             raise UsageError(f"{given} {getattr(config, given)}: give {least} or more")
-    if config.patch < 32 or config.patch % 16:
-        raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
+    check_patch(config.patch)
+
+
+def check_patch(side: int) -> None:
+    """Raises UsageError for crops that not every network and critic takes."""
+    if side < 32 or side % 16:
+        raise UsageError(f"patch {side}: give a multiple of 16 from 32")
 
 
 def feed_of(config: Config) -> Feed:
     """The batches of a run. Ours: shots of LENGTH frames, each coded on its own."""
-    import jax
-
     return Feed(
         batch=config.batch,
         crop=config.patch,

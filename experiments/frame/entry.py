@@ -25,14 +25,14 @@ def command(experiment: Experiment, args: list[str], description: str, more: Com
     if name == "pack":
         return parse(Pack).run(experiment.uses)
     if name == "table" and paper.study:
-        return parse(Table).run(paper.study)
+        return parse(Table).run(paper)
     if name in more:
         return more[name](*own)
     config = tyro.cli(experiment.config, args=args, prog=prog, description=description)
     scores = play(experiment, config)
     print(*(f"{metric} {value:.4f}" for metric, value in scores.items()))
     if config.use == "paper" and not config.smoke and paper.study and jax.process_index() == 0:
-        conclude(paper.name, paper.study, experiment.checked(config).run)
+        conclude(paper, experiment.checked(config).run)
     return scores
 
 

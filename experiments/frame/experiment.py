@@ -8,25 +8,13 @@ from typing import Any
 import flax.linen as nn
 
 from experiments.frame import config as options
+from experiments.frame.claims import Paper
 from experiments.frame.config import Config
 from experiments.frame.material import check_use
-from experiments.frame.tables import Study
 from jaxvsr import train
 from jaxvsr.errors import UsageError
 
 Players = dict[str, tuple[nn.Module, tuple[int, ...]]]
-
-
-@dataclass(frozen=True)
-class Paper:
-    """What `python -m experiments` lists: `name` is the folder's, `state` what can be run."""
-
-    name: str
-    title: str
-    source: str
-    claim: str
-    state: str
-    study: Study | None = None
 
 
 @dataclass(frozen=True)

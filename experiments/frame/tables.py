@@ -5,8 +5,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 import jaxvsr
 from experiments import say
+from experiments.frame.claims import Paper, Study
 from experiments.report import cells as places
 from experiments.report import tables
 from jaxvsr import weights
@@ -28,29 +29,6 @@ from jaxvsr.metrics.table import METRICS
 
 FULL = "full size"  # the series that is coded without being reduced
 TIMED = 5  # frames that speed is measured on
-
-
-@dataclass(frozen=True)
-class Study:
-    """A table of a paper, how it was measured, and what stands in it.
-
-    `degradation` is a preset and `crf` its own. `rows` are {network: {metric: number}}, "fps" among
-    the metrics; `measured` says on which clips and device. `curves` heads the rate-distortion
-    curves, for which clips are reduced by `factor`, doubled, and reduced to their own size;
-    `published` is what the paper has of them under `heading`: {name: (SSIM, LPIPS, VMAF, kbit/s)}.
-    """
-
-    table: str
-    rows: Mapping[str, Mapping[str, float]]
-    measured: str
-    degradation: str
-    crf: int
-    scale: int = 2
-    way: str = ""
-    curves: str = ""
-    factor: float = 1.5
-    heading: str = ""
-    published: Mapping[str, tuple] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,28 +50,32 @@ class Table:
     """Frames of each clip that are scored."""
     skip: int = 12
     """Frames before them, coded but not scored."""
-    output: Path = Path("runs/tables")
-    """Folder of the report; what is measured there already is kept."""
+    output: Path | None = None
+    """Folder of the report, by default runs/PAPER_tables; what it has measured already is kept."""
 
-    def run(self, study: Study) -> Path:
+    def run(self, paper: Paper) -> Path:
         """Measures what is not measured yet, writes and prints the report; its path."""
+        output = self.output or Path(f"runs/{paper.name}_tables")
+        return replace(self, output=output)._written(paper.title, paper.study)
+
+    def _written(self, title: str, study: Study) -> Path:
         nets = sources(self.runs, study.scale)
         for clip in self.clips:
             places.read_clip(clip, 1)
         for name in {*self.metrics, *self.curves} - METRICS.keys():
             raise UsageError(f"no metric {name!r}; choose from {', '.join(METRICS)}")
         self.output.mkdir(parents=True, exist_ok=True)
-        path = write(self, study, measured(self, study, nets))
+        path = write(self, title, study, measured(self, study, nets))
         print(path.read_text())
         return path
 
 
-def conclude(name: str, study: Study, run: Path) -> None:
+def conclude(paper: Paper, run: Path) -> None:
     """The end of a run: its row of the table, paper | ours; without the clips, how to make it."""
     try:
-        Table((str(run),), crfs=(), output=run / "table").run(study)
+        Table((str(run),), crfs=(), output=run / "table").run(paper)
     except InputError as error:
-        how = f"python -m experiments.{name} table {run} --clips FILE..."
+        how = f"python -m experiments.{paper.name} table {run} --clips FILE..."
         say(f"no table: {error}", f"on clips of your own: {how}")
 
 
@@ -223,11 +205,11 @@ def timed(net, coded: np.ndarray) -> float:
     return float(np.median(taken))
 
 
-def write(config: Table, study: Study, cells: list[dict]) -> Path:
+def write(config: Table, title: str, study: Study, cells: list[dict]) -> Path:
     """report.md, cells.csv and the curves as PNG."""
     table = [cell for cell in cells if cell["degradation"] == "table"]
     curve = [cell for cell in cells if cell["degradation"] == "curve"]
-    lines = [f"# {study.table} on our clips", "", *table_of(config, study, table)]
+    lines = [f"# {title} on our clips", "", *table_of(config, study, table)]
     if curve:
         lines += curves(config, study, curve)
     with open(config.output / "cells.csv", "w", newline="") as file:

@@ -23,6 +23,7 @@ import tyro
 
 import jaxvsr
 from experiments import say
+from experiments.frame.config import check_patch
 from experiments.frame.numbered import Numbered
 from experiments.frame.tables import quoted
 from experiments.frame.training import unclipped
@@ -105,8 +106,7 @@ def checked(config: Overfit) -> weights.Loaded:
             raise UsageError(f"no metric {name!r}; choose from {', '.join(METRICS)}")
     if min(config.steps, config.batch, config.frames) < 1 or config.seed < 0:
         raise UsageError("steps, batch and frames: give 1 or more, and a seed of 0 or more")
-    if config.patch < 32 or config.patch % 16:
-        raise UsageError(f"patch {config.patch}: give a multiple of 16 from 32")
+    check_patch(config.patch)
     check_batch(config.batch, jax.device_count())
     loaded = weights.load(config.start, folded=False)
     if not isinstance(loaded.module, SRUNet) or loaded.module.scale != 2:
@@ -231,13 +231,13 @@ def tell(config: Overfit, folder: Path, stream: Path, path: Path, film: Video) -
     more = 8 * path.stat().st_size / 1000 / seconds_of(stream)
     begin = max(0, (film.frames - config.frames) // 2)
     make_folder(folder / "others")
-    real = clip_of(config.clip, begin, config.frames)
+    real = read_frames(config.clip, begin, config.frames)
     nets = {TUNED: str(path), UNTUNED: config.start, "bicubic": "bicubic"}
     points = []
     for crf in sorted({config.crf, *config.others}):
         here = stream if crf == config.crf else coded(config, folder / name_of(crf, 2), crf, 2)
         full = coded(config, folder / name_of(crf, 1), crf, 1) if config.others else None
-        small = clip_of(here, begin, config.frames)
+        small = read_frames(here, begin, config.frames)
         for name, source in nets.items():
             if name == TUNED and crf != config.crf:
                 continue
@@ -246,7 +246,7 @@ def tell(config: Overfit, folder: Path, stream: Path, path: Path, film: Video) -
             rate = kbps_of(here) + (more if name == TUNED else 0)
             points.append(point(config, name, crf, fake, real, rate))
         if full is not None:
-            plain = clip_of(full, begin, config.frames)
+            plain = read_frames(full, begin, config.frames)
             points.append(point(config, PLAIN, crf, plain, real, kbps_of(full)))
     return written(config, folder, points, (kbps_of(stream), more, path.stat().st_size))
 
@@ -254,11 +254,6 @@ def tell(config: Overfit, folder: Path, stream: Path, path: Path, film: Video) -
 def name_of(crf: float, factor: int) -> str:
     """A stream that is only compared with."""
     return f"others/{'half' if factor == 2 else 'full'}_crf{crf:g}.mp4"
-
-
-def clip_of(path: Path, begin: int, count: int) -> np.ndarray:
-    """So many frames from the middle of a video, uint8 [T, H, W, 3]."""
-    return read_frames(path, begin, count)
 
 
 def point(config: Overfit, name: str, crf: float, fake, real, kbps: float) -> tuple[float, Scores]:

@@ -1,7 +1,6 @@
 """SR-UNet (Vaccaro et al., MM 2021): what the paper claims, and its numbers."""
 
-from experiments.frame.experiment import Paper
-from experiments.frame.tables import Study
+from experiments.frame.claims import Paper, Study
 
 TABLE_2 = {  # SSIM, LPIPS, VMAF, and frames per second on a GTX 1080 Ti
     "sr_unet": {"ssim": 0.7190, "lpips": 0.2067, "vmaf": 84.30, "fps": 46.1},
@@ -44,7 +43,8 @@ STUDY = Study(
 )
 PAPER = Paper(
     "sr_unet",
-    "SR-UNet, Vaccaro et al., ACM MM 2021",
+    "SR-UNet",
+    "Vaccaro et al., ACM MM 2021",
     "https://doi.org/10.1145/3474085.3475683",
     "better LPIPS and VMAF than H.265 with bicubic enlargement, in real time",
     "whole: training, Tables 2 to 4, a network for one film; weights are packaged",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from experiments.frame import config as options
@@ -113,7 +114,7 @@ def game(config: Config, lpips: dict) -> train.Game:
     """Both players, all terms, and the optimiser."""
     both = {"generator": trained_folded(config.net), "critic": players(config)["critic"][0]}
     tx, named = optax.adam(config.rate), terms(config.lpips, lpips)
-    return train.Game(both, named, tx, {"critic": told_apart}, dtype=config.dtype)
+    return train.Game(both, named, tx, {"critic": told_apart}, dtype=jnp.dtype(config.dtype))
 
 
 def perceptual(config: Config) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import optax
@@ -9,8 +10,9 @@ import pytest
 
 from experiments.__main__ import papers, told
 from experiments.frame import config as options
-from experiments.frame import entry, material, playing, training
-from experiments.frame.experiment import Experiment, Paper
+from experiments.frame import entry, material, playing, tables, training
+from experiments.frame.claims import Paper
+from experiments.frame.experiment import Experiment
 from jaxvsr import train, weights
 from jaxvsr.errors import UsageError
 from jaxvsr.models.espcn import ESPCN
@@ -60,7 +62,7 @@ def game(config: Config, judges) -> train.Game:
 
 
 MINE = Experiment(
-    paper=Paper("mine", "A paper of one page", "https://example.org", "less error", "whole"),
+    paper=Paper("mine", "Mine", "one page, 2026", "https://example.org", "less error", "whole"),
     config=Config,
     uses={"paper": material.web(20, 21), **material.USES},
     networks={"espcn": NET},
@@ -72,6 +74,13 @@ MINE = Experiment(
     tiny=NET,
     told=("power",),
 )
+
+
+def test_papers_keep_their_tables_apart(monkeypatch):
+    """Cells say which clip and network they are of, not which paper's degradation."""
+    monkeypatch.setattr(tables.Table, "_written", lambda table, title, study: table.output)
+    folders = [tables.Table().run(paper) for paper in (*papers(), MINE.paper)]
+    assert len(set(folders)) == len(folders) and Path("runs/mine_tables") in folders
 
 
 def test_a_new_paper_is_a_few_lines(films, tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ import pytest
 from experiments.frame import drawing, playing, tables, training, validation
 from experiments.report import cells
 from experiments.sr_unet import recipe as experiment
-from experiments.sr_unet.paper import STUDY, TABLE_2
+from experiments.sr_unet.paper import PAPER, TABLE_2
 from experiments.sr_unet.recipe import SR_UNET
 from jaxvsr import losses, weights
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
@@ -260,9 +260,10 @@ def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
         skip=1,
         output=tmp_path / "out",
     )
-    told = config.run(STUDY).read_text()
+    told = config.run(PAPER).read_text()
     rows = [line for line in told.splitlines() if line.startswith("| sr_unet |")]
     assert "0.7190 \\| " in rows[0] and "46.1 \\| " in rows[0]
+    assert told.startswith("# SR-UNet on our clips\n")
     assert "Rows that were not given: unet, srresnet_8, espcn_6" in told
     assert "BD-rate against full size" in told and "11,846" in told
     assert (tmp_path / "out" / "rate.png").stat().st_size > 10_000
@@ -270,7 +271,7 @@ def test_tables_hold_ours_beside_the_papers(asked, scores, films, tmp_path):
     assert len(cells.splitlines()) == 2 + 2 * 3
     rate = {(c["model"], c["crf"]): c["kbps"] for c in map(json.loads, cells.splitlines())}
     assert rate["full size", 18] > rate["bicubic", 18] > rate["bicubic", 30]
-    config.run(STUDY)
+    config.run(PAPER)
     assert (tmp_path / "out" / "cells.jsonl").read_text() == cells
 
 
@@ -278,19 +279,19 @@ def test_a_run_ends_with_its_row_of_the_table(asked, scores, films, monkeypatch,
     ant = replace(tables.Table(), clips=(str(films / "ant.mp4"),), frames=2, skip=1)
     small = lambda runs, **how: replace(ant, runs=runs, metrics=("ssim",), **how)
     monkeypatch.setattr(tables, "Table", small)
-    tables.conclude("sr_unet", STUDY, asked.run)
+    tables.conclude(PAPER, asked.run)
     assert "| sr_unet | 0.7190 \\| " in capsys.readouterr().out
 
 
 def test_without_clips_it_says_how_to_make_the_table(asked, scores, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cells, "DATA", tmp_path)
-    tables.conclude("sr_unet", STUDY, asked.run)
+    tables.conclude(PAPER, asked.run)
     told = capsys.readouterr().err
     assert "no such clip" in told and f"sr_unet table {asked.run} --clips" in told
 
 
 def test_rows_that_cannot_be_are_told(tmp_path):
     with pytest.raises(InputError, match="no weights yet"):
-        tables.Table(runs=(str(tmp_path),)).run(STUDY)
+        tables.Table(runs=(str(tmp_path),)).run(PAPER)
     with pytest.raises(UsageError, match="two rows called bicubic"):
-        tables.Table(runs=("bicubic=sr_unet_light_x2",)).run(STUDY)
+        tables.Table(runs=("bicubic=sr_unet_light_x2",)).run(PAPER)
