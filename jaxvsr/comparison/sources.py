@@ -6,7 +6,6 @@ holds even where frames before it cannot be decoded, and its planes as `colour.t
 or, where `colour` is None, a tuple of one array of RGB [H, W, 3].
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,11 @@ import numpy as np
 from jaxvsr.comparison.scan import scan
 from jaxvsr.comparison.views import Planes
 from jaxvsr.errors import InputError
+from jaxvsr.video import names
 from jaxvsr.video.images import SUFFIXES, header_size, read_image
 from jaxvsr.video.reader import VideoReader
-from jaxvsr.video.sequence import PATTERN, is_pattern
+from jaxvsr.video.sequence import is_pattern, members
+from jaxvsr.video.streams import check_there
 
 FPS = 25.0  # of what has no times
 
@@ -143,7 +144,7 @@ def open_source(thing, name: str = "") -> Source:
         return Frames(thing, name)
     path = Path(thing)
     still = path.suffix.lower() in SUFFIXES
-    if path.is_dir() or still or (not path.exists() and _is_glob(path)):
+    if still or path.is_dir() or (_is_glob(path) and not path.exists()):
         return Pictures(path)
     return Film(path)
 
@@ -151,20 +152,19 @@ def open_source(thing, name: str = "") -> Source:
 def picture_paths(path: Path) -> list[Path]:
     """The pictures a path stands for, in the order of the numbers in their names."""
     if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+        found = [p for p in path.iterdir() if not names.of_system(p)]
     elif path.is_file():
         return [path]
     elif is_pattern(path):
-        before, after = (re.escape(part) for part in PATTERN.split(path.name, maxsplit=1))
-        named = re.compile(f"{before}\\d+{after}")
-        found = [p for p in path.parent.glob("*") if named.fullmatch(p.name)]
+        found = members(path)
     elif _is_glob(path):
-        found = [p for p in path.parent.glob(path.name) if p.suffix.lower() in SUFFIXES]
+        found = names.matches(path)
     else:
-        raise InputError(f"{path}: no such file or folder; check the name")
+        check_there(path)
+    found = [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file()]
     if not found:
         raise InputError(f"{path}: no picture there; name a video, or pictures ({_KINDS})")
-    return sorted(found, key=_natural)
+    return sorted(found, key=names.natural)
 
 
 _KINDS = ", ".join(SUFFIXES)
@@ -179,12 +179,7 @@ def half_gaps(times: np.ndarray) -> np.ndarray:
 
 
 def _is_glob(path: Path) -> bool:
-    return is_pattern(path) or any(mark in path.name for mark in "*?[")
-
-
-def _natural(path: Path) -> list:
-    """Frame 10 comes after frame 9, however the numbers are written."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return is_pattern(path) or names.is_glob(path)
 
 
 def _size(path: Path) -> tuple[int, int]:

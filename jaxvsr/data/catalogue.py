@@ -16,6 +16,7 @@ from pathlib import Path
 from jaxvsr.data.sources import RAW, VIDEOS, Clip, Found, open_all
 from jaxvsr.errors import InputError, UsageError
 from jaxvsr.video.images import SUFFIXES
+from jaxvsr.video.names import of_system
 
 REDS4 = ("000", "011", "015", "020")
 VID4 = {"calendar": (576, 720), "city": (576, 704), "foliage": (480, 720), "walk": (480, 720)}
@@ -238,7 +239,7 @@ def _truths(root: Path, names) -> Sequences:
     """Vid4, UDM10: a folder a sequence in GT, or `truth` in each sequence's own folder."""
     base = root / "GT" if (root / "GT").is_dir() else root
     if names is None and base.is_dir():
-        names = sorted(p.name for p in base.iterdir() if p.is_dir())
+        names = sorted(p.name for p in base.iterdir() if p.is_dir() and not of_system(p))
     inside = lambda path: path / "truth" if (path / "truth").is_dir() else path
     return [(inside(base / name), name) for name in names or ()]
 
@@ -253,12 +254,13 @@ def _media(root: Path, folder: str) -> Sequences:
     """The video files, raw videos and folders of frames directly in a folder."""
     base = root / folder
     kinds = (*VIDEOS, RAW)
-    found = sorted(base.iterdir()) if base.is_dir() else []
+    found = sorted(p for p in base.iterdir() if not of_system(p)) if base.is_dir() else []
     return [(p, p.stem) for p in found if p.suffix.lower() in kinds or _holds_pictures(p)]
 
 
 def _holds_pictures(path: Path) -> bool:
-    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+    inside = path.iterdir() if path.is_dir() else ()
+    return any(p.suffix.lower() in SUFFIXES and not of_system(p) for p in inside)
 
 
 def _first(root: Path, *folders: str) -> Path:

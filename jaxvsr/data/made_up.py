@@ -17,6 +17,7 @@ from jaxvsr.data import flow_scenes, sources
 from jaxvsr.data.sources import Derived, Found, are_stills, header, open_all
 from jaxvsr.errors import InputError
 from jaxvsr.video.images import SUFFIXES, read_image
+from jaxvsr.video.names import visible
 
 LOOK = 1  # counts changes to how scenes are drawn, so that what is kept of older ones is not used
 
@@ -126,7 +127,7 @@ def moving_stills(
 
     Raises InputError if there is none.
     """
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = [p for p in visible(Path(folder)) if p.suffix.lower() in SUFFIXES]
     found = _over(paths, seed, frames, size)
     if not found.clips:
         raise InputError(f"{folder}: no picture that can be read; name a folder of pictures")

@@ -19,8 +19,10 @@ import numpy as np
 from jaxvsr.comparison.sources import Film, picture_paths
 from jaxvsr.degradation import COLOURS, quantise
 from jaxvsr.errors import InputError
+from jaxvsr.video import names
 from jaxvsr.video.colour import Colour, to_rgb
 from jaxvsr.video.images import SUFFIXES, header_size, read_image
+from jaxvsr.video.streams import check_there
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".ts", ".y4m", ".264", ".265", ".mpg")
 RAW = ".yuv"
@@ -181,8 +183,7 @@ def find(
     skipped and named.
     """
     root = Path(root)
-    if not root.exists():
-        raise InputError(f"{root}: no such file or folder; check the name")
+    check_there(root)
     paths = list(_media(root))
     if not paths:
         raise InputError(f"{root}: no video and no folder of frames; put some there")
@@ -248,7 +249,7 @@ def split(clips: Iterable[Clip], share: float, group: Callable[[Clip], str] | No
 
 def _hash(name: str) -> float:
     """A number in [0, 1) that only depends on the name."""
-    return zlib.crc32(name.encode()) / 2**32
+    return zlib.crc32(name.encode(errors="surrogateescape")) / 2**32
 
 
 def _media(root: Path) -> Iterable[Path]:
@@ -256,8 +257,8 @@ def _media(root: Path) -> Iterable[Path]:
     if root.is_file():
         yield root
         return
-    inside = sorted(path for path in root.iterdir() if path.name[0] != ".")
-    if any(p.suffix.lower() in SUFFIXES for p in inside):
+    inside = sorted(path for path in root.iterdir() if not names.of_system(path))
+    if any(p.suffix.lower() in SUFFIXES and p.is_file() for p in inside):
         yield root
     for path in inside:
         if path.is_dir():

@@ -12,14 +12,15 @@ from jaxvsr.degradation.downscale import area, quantise, reduced
 from jaxvsr.degradation.film import degrade_film, record_path, write_record
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.degradation.record import Facts, tell
-from jaxvsr.errors import InputError, OutputError, UsageError
+from jaxvsr.errors import OutputError, UsageError
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
 from jaxvsr.host.places import check_place
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import encode
+from jaxvsr.video import encode, names
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video.streams import check_there
 
 SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
 
@@ -60,7 +61,7 @@ def default_output(source: Path, recipe: Recipe, mark: str) -> Path:
     """Beside the input, named after what is done: film_sr-unet.mp4."""
     if source.is_dir():
         return source.with_name(f"{source.name}_{mark}")
-    return source.with_name(f"{source.stem}_{mark}{suffix_for(source, recipe)}")
+    return names.beside(source, "", source.stem, f"_{mark}{suffix_for(source, recipe)}")
 
 
 def suffix_for(source: Path, recipe: Recipe) -> str:
@@ -73,8 +74,7 @@ def suffix_for(source: Path, recipe: Recipe) -> str:
 
 def degrade_path(source: Path, output: Path, recipe: Recipe, settings: Settings, show="none"):
     """Spoils one file, or every file of a folder; see `degrade`."""
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
+    check_there(source)
     if source.is_dir():
         return degrade_folder(source, output, recipe, settings, show)
     if source.suffix.lower() in PICTURES:

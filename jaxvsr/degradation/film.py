@@ -28,7 +28,7 @@ from jaxvsr.host.places import check_place
 from jaxvsr.host.progress import Progress
 from jaxvsr.inference.plan import Plan, check_output
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import encode, mux
+from jaxvsr.video import encode, mux, names
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
 from jaxvsr.video.reader import VideoReader
 from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
@@ -78,7 +78,7 @@ def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings,
 
 def record_path(output: Path) -> Path:
     """Where the record of an output lies: film.mp4.json beside film.mp4."""
-    return output.with_name(f"{output.name}.json")
+    return names.beside(output, "", output.name, ".json")
 
 
 def make_plan(info: VideoInfo, output: Path, recipe: Recipe) -> Plan:
@@ -240,7 +240,8 @@ def write_record(told: dict, output: Path) -> None:
 def _workplace(output: Path) -> Iterator[Path]:
     """A folder beside the output for unfinished files, gone afterwards whatever happens."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        prefix = names.beside(output, ".", output.name[:32], ".").name
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
     try:

@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from jaxvsr.degradation.recipe import Recipe
+from jaxvsr.video import names
 
 FORMAT = 1  # of the record
 ASK = {"export_side_data": "venc_params"}  # asks FFmpeg's H.264 and VP9 decoders for their QPs
@@ -91,7 +92,7 @@ def qp_of(frame: av.VideoFrame) -> float | None:
 
 def hear_file(path: Path, facts: Facts, *, decodes: bool) -> None:
     """Completes facts from a segment whose times are ordinals: sizes, and with `decodes` QPs."""
-    with av.open(str(path)) as file:
+    with av.open(names.url(path)) as file:
         stream = file.streams.video[0]
         stream.codec_context.options = ASK
         done = 0

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jaxvsr.video.failing import failing
+from jaxvsr.video.names import beside
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     What was at `path` before stays until then. `durable` waits until the bytes are on the disk, for
     files that tell what is finished. OutputError or SpaceError where the system does not let it.
     """
-    draft = path.with_name(f".{path.stem}.part{path.suffix}")
+    draft = beside(path, ".", path.stem, f".part{path.suffix}")
     with failing(path):
         try:
             yield draft

@@ -7,25 +7,34 @@ from pathlib import Path
 from jaxvsr.errors import OutputError
 
 
+def there(path: Path) -> bool:
+    """Whether something is at `path`. Raises OutputError where nothing can be, by its name."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: {reason}; choose another output") from None
+
+
 def check_place(source: Path, output: Path, *, overwrite: bool) -> None:
     """Raises OutputError where `output` is the input, or another file that may not be replaced."""
-    if output.exists() and output.samefile(source):
+    if there(output) and source.exists() and output.samefile(source):
         raise OutputError(f"{output}: is the input itself; choose another output")
     check_replaced(output, overwrite=overwrite)
 
 
 def check_replaced(path: Path, *, overwrite: bool) -> None:
     """Raises OutputError for a file that is there, without leave to replace it."""
-    if path.exists() and not overwrite:
+    if there(path) and not overwrite:
         raise OutputError(f"{path}: exists; choose another output or give --overwrite")
 
 
 def check_file(path: Path, inputs: Sequence[str], *, overwrite: bool) -> None:
     """Raises OutputError unless `path` can be written as a file, and is none of the inputs."""
+    exists = there(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
-    there = path.exists()
-    if there and any(Path(name).exists() and path.samefile(name) for name in inputs):
+    if exists and any(Path(name).exists() and path.samefile(name) for name in inputs):
         raise OutputError(f"{path}: is one of the inputs; choose another output")
     check_replaced(path, overwrite=overwrite)
     check_parent(path)
@@ -33,7 +42,7 @@ def check_file(path: Path, inputs: Sequence[str], *, overwrite: bool) -> None:
 
 def check_folder(path: Path, *, overwrite: bool) -> None:
     """Raises OutputError unless `path` is, or can be made, a folder that files can go to."""
-    if path.exists() and not path.is_dir():
+    if there(path) and not path.is_dir():
         raise OutputError(f"{path}: is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(f"{path}: is not empty; choose another folder or give --overwrite")

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxvsr.errors import OutputError
 from jaxvsr.host.files import whole
+from jaxvsr.video.names import beside
 
 fcntl = None
 with suppress(ImportError):  # Windows has no such locks, and goes without
@@ -40,7 +41,7 @@ class Journal:
         Finished segments of the same run are kept. Those of another run are an OutputError,
         or with `overwrite` are removed.
         """
-        self.folder = output.with_name(output.name + ".part")
+        self.folder = beside(output, "", output.name, ".part")
         self.output, self.suffix = output, suffix
         self.run = {"format": FORMAT, **json.loads(json.dumps(run))}
         try:

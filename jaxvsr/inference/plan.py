@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxvsr.errors import OutputError, SpaceError, UsageError
 from jaxvsr.host.places import check_parent, check_place
 from jaxvsr.inference.settings import Settings
-from jaxvsr.video import colour, encode, mux
+from jaxvsr.video import colour, encode, mux, names
 from jaxvsr.video.sequence import first_picture, is_pattern
 from jaxvsr.video.streams import LARGEST, VideoInfo
 
@@ -31,8 +31,8 @@ class Plan:
 
 def default_output(info: VideoInfo, net, settings: Settings) -> Path:
     """Beside the input, named after what is done: film_x2.mkv, film_1080p.mkv."""
-    source = Path(info.path)
-    return source.with_name(f"{source.stem}_{mark(net, settings)}{mux.default_suffix(info)}")
+    source, done = Path(info.path), mark(net, settings)
+    return names.beside(source, "", source.stem, f"_{done}{mux.default_suffix(info)}")
 
 
 def mark(net, settings: Settings) -> str:

@@ -10,7 +10,7 @@ import av
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError
 from jaxvsr.video import hdr as hdr_data
-from jaxvsr.video import pixels, priority
+from jaxvsr.video import names, pixels, priority
 from jaxvsr.video.colour import SITINGS, Colour
 from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import VideoInfo, quiet
@@ -140,7 +140,9 @@ class SegmentWriter:
         self._path, self._encoding, self._count, self._packets = path, encoding, 0, 0
         codec = "ffv1" if encoding.codec == "rawvideo" else encoding.codec
         with failing(path):
-            self._file = av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"})
+            self._file = av.open(
+                names.url(path), "w", format="matroska", options={"fflags": "+bitexact"}
+            )
             stream = self._file.add_stream(codec, rate=Fraction(fps).limit_denominator(1 << 16))
         stream.width, stream.height, stream.pix_fmt = width, height, encoding.pix_fmt
         context = stream.codec_context

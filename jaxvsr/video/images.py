@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxvsr.errors import InputError, UsageError
+from jaxvsr.video import names
 from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import LARGEST, quiet
 
@@ -113,7 +114,7 @@ def _deep(path: Path, turn: int) -> tuple[np.ndarray, np.ndarray | None]:
     """16 bits a channel through FFmpeg."""
     quiet()
     try:
-        with av.open(str(path)) as file:
+        with av.open(names.url(path)) as file:
             frame = next(file.decode(video=0))
     except (av.FFmpegError, StopIteration, IndexError, OSError):
         raise InputError(f"{path}: the picture is damaged; get it again") from None

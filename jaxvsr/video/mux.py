@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 
 from jaxvsr.errors import OutputError, UsageError
-from jaxvsr.video import copying, encode, hdr, matroska, rawvideo
+from jaxvsr.video import copying, encode, hdr, matroska, names, rawvideo
 from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
 
@@ -143,7 +143,7 @@ def _outline(source, info: VideoInfo, first, output: Path, origin):
     free = {key.lower() for key in metadata} - MP4_KEYS
     if suffix in (".mp4", ".mov") and free and not _has_cover(source):  # it is one or the other
         options["movflags"] = "+use_metadata_tags"
-    target = av.open(str(output), "w", format=FORMATS[suffix], container_options=options)
+    target = av.open(names.url(output), "w", format=FORMATS[suffix], container_options=options)
     target.metadata.update(metadata)
     target.set_chapters(copying.chapters(source, origin))
     copied, copies, timecode = {stream.index for stream in info.streams}, {}, None

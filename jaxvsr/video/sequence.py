@@ -9,33 +9,58 @@ import numpy as np
 
 from jaxvsr.errors import OutputError
 from jaxvsr.video.colour import Colour
-from jaxvsr.video.images import write_image
+from jaxvsr.video.images import SUFFIXES, write_image
 
-PATTERN = re.compile(r"%0?\d*d")
+PATTERN = re.compile(r"(?<!%)((?:%%)*)%(0?)(\d*)d")
+
+
+def numbered(pattern: Path, number: int) -> Path:
+    """The file of a number; as in C "%%" is a percent sign, and one that says nothing stays."""
+    before, zero, width, after = _parts(pattern.name)
+    digits = f"{number:{zero}{width}d}"
+    return pattern.with_name(f"{before}{digits}{after}")
 
 
 def first_picture(pattern: Path) -> Path:
     """The first file that a pattern names."""
-    return pattern.with_name(pattern.name % 1)
+    return numbered(pattern, 1)
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path names numbered pictures instead of one file."""
-    return PATTERN.search(path.name) is not None
+    """Whether a path names numbered pictures instead of one file: 50%d.mp4 is a film."""
+    return path.suffix.lower() in SUFFIXES and PATTERN.search(path.name) is not None
+
+
+def members(pattern: Path) -> list[Path]:
+    """The files that a pattern names, in the order of their numbers."""
+    before, _, _, after = _parts(pattern.name)
+    named = re.compile(f"{re.escape(before)}(\\d+){re.escape(after)}", re.DOTALL)
+    if not pattern.parent.is_dir():
+        return []
+    found = ((named.fullmatch(path.name), path) for path in pattern.parent.iterdir())
+    return [path for _, path in sorted((int(m[1]), path) for m, path in found if m)]
+
+
+def _parts(name: str) -> tuple[str, str, str, str]:
+    """(text before the number, "0" or "", width or "", text after it) of a pattern's name."""
+    match = PATTERN.search(name)
+    before, after = name[: match.start()] + match[1], name[match.end() :]
+    return before.replace("%%", "%"), match[2], match[3], after.replace("%%", "%")
 
 
 class PictureWriter:
-    """Writes RGB planes as numbered PNG files into a folder of their own."""
+    """Writes RGB planes as numbered pictures, PNG or what `suffix` says, into their own folder."""
 
-    def __init__(self, folder: Path, colour: Colour):
+    def __init__(self, folder: Path, colour: Colour, suffix: str = ".png"):
         if colour.matrix != "rgb":
             raise ValueError(f"pictures are RGB, not {colour.matrix}")
         folder.mkdir()
-        self.folder, self.count = folder, 0
+        self.folder, self.count, self.suffix = folder, 0, suffix.lower()
 
     def write(self, planes) -> None:
         """Takes (r, g, b), each [H, W] uint8 or uint16."""
-        write_image(self.folder / f"{self.count:06d}.png", np.stack(planes, axis=-1))
+        path = self.folder / f"{self.count:06d}{self.suffix}"
+        write_image(path, np.stack(planes, axis=-1))
         self.count += 1
 
     def close(self) -> None:
@@ -49,7 +74,7 @@ def publish(folders: list[Path], pattern: Path) -> None:
     """
     pictures = (path for folder in folders for path in sorted(folder.iterdir()))
     for number, path in enumerate(pictures, start=1):
-        target = pattern.with_name(pattern.name % number)
+        target = numbered(pattern, number)
         try:
             target.unlink(missing_ok=True)
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from jaxvsr.errors import InputError
+from jaxvsr.video import names
 from jaxvsr.video.colour import Colour
 
 logging.getLogger("libav").addHandler(logging.NullHandler())  # FFmpeg's talk goes nowhere
@@ -68,18 +69,28 @@ def quiet() -> None:
         av.logging.set_level(av.logging.FATAL)
 
 
+def check_there(path: Path) -> None:
+    """Raises InputError where there is no file or folder of that name, or can be none."""
+    try:
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: {reason}; check the name") from None
+    if not there:
+        raise InputError(f"{path}: no such file or folder; check the name")
+
+
 def open_media(path) -> av.container.InputContainer:
     """Opens a file for reading. Raises InputError where it is missing or not media."""
     quiet()
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the name")
+    check_there(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; get it again")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        return av.open(names.url(path), metadata_errors="replace")
     except PermissionError:
         raise InputError(f"{path}: no permission to read it; change its rights") from None
     except (av.FFmpegError, OSError, ValueError) as error:
