@@ -1,15 +1,16 @@
 """python -m jaxvsr degrade: a worse file out of a good one, as the papers do to their data."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from jaxvsr.commands.speech import Complaints, aligned, finish
-from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
+from jaxvsr.commands.speech import Complaints, aligned, finish, tell_passed
+from jaxvsr.degradation.anything import degrade_found, degrade_path
 from jaxvsr.degradation.presets import PRESETS, recipe
 from jaxvsr.errors import UsageError
+from jaxvsr.host import folders
+from jaxvsr.host.pipes import is_stream
 from jaxvsr.inference.settings import Settings
 
 
@@ -22,11 +23,16 @@ class Degrade:
     type, bytes and QP. The same command gives the same bytes.
     """
 
-    input: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="INPUT")] = None
-    """A video, a picture, or a folder of either."""
-    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
-    """Result; .mp4 .mkv .webm .mov, a picture, or (without a codec) pictures by a pattern such as
-    %05d.png. By default it lies beside the input."""
+    paths: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="INPUT [OUTPUT]")
+    ] = ()
+    """INPUT: a video, a picture, a folder of either, a pattern such as "films/*.mp4", a pipe, or -
+    for standard input. OUTPUT: .mp4 .mkv .webm .mov, a picture, (without a codec) pictures by a
+    pattern such as %05d.png; of many inputs, a folder. By default it lies beside the input."""
+    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """OUTPUT, where all paths are inputs."""
+    recursive: bool = False
+    """Go into the folders of a folder, and keep them in the output."""
     preset: str = "sr-unet"
     """The recipe to begin with; see --list."""
     presets: Annotated[bool, tyro.conf.arg(name="list")] = False
@@ -80,16 +86,20 @@ class Degrade:
         if self.presets:
             print(aligned([row(name) for name in PRESETS]))
             return 0
-        if self.input is None:
-            raise UsageError("no INPUT; name a video, a picture or a folder (--help tells more)")
+        inputs, output, is_folder = folders.divided(self.paths, self.output)
+        found = folders.gather(inputs, output, recursive=self.recursive)
+        if output is not None and is_stream(output):
+            raise UsageError(f"{output}: a record lies beside the result; name a file")
         chosen = self.recipe()
         kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
         settings, show = Settings(**kept), "json" if self.json else "text"
-        output = self.output or default_output(self.input, chosen, self.preset)
-        what, errors = (self.input, output, chosen, settings, show), Complaints()
-        if self.input.is_dir():
-            return finish(degrade_folder(*what, errors), errors, silent=self.json)
-        return finish([degrade_path(*what)], errors, silent=self.json)
+        what, errors = (output, chosen, settings, self.preset, show), Complaints()
+        if found.single and not is_folder:
+            results = [degrade_path(found.files[0][0], *what)]
+        else:
+            results = degrade_found(found, *what, errors)
+        tell_passed(found, show)
+        return finish(results, errors, silent=self.json)
 
     def recipe(self):
         """The preset's recipe with what was given in its place."""

@@ -1,34 +1,43 @@
 """python -m jaxvsr enhance: a better file out of a bad one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from jaxvsr import weights
-from jaxvsr.commands.speech import Complaints, finish
-from jaxvsr.inference.enhance import check_source, enhance_folder, enhance_path, enhance_preview
+from jaxvsr.commands.speech import Complaints, finish, tell_passed
+from jaxvsr.errors import UsageError
+from jaxvsr.host import folders, pipes
+from jaxvsr.inference.enhance import enhance_found, enhance_path, enhance_preview
 from jaxvsr.inference.network import DEFAULT
-from jaxvsr.inference.settings import Settings
+from jaxvsr.inference.settings import Result, Settings
 
 
 @dataclass(frozen=True)
 class Enhance:
     """Make a better video (or picture, or folder of either) out of INPUT.
 
-    Audio, subtitles, chapters, timing and colours are kept. A run that was stopped goes on when
-    the same command is given again.
+    INPUT, INPUT OUTPUT, or INPUT INPUT ... FOLDER. Audio, subtitles, chapters, timing and colours
+    are kept. A run that was stopped goes on when the same command is given again.
     """
 
-    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
-    """A video, a picture, or a folder of either."""
-    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
-    """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %05d.png.
-    By default it lies beside the input."""
+    paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="INPUT [OUTPUT]")]
+    """INPUT: a video, a picture, a folder of either, a pattern such as "films/*.mp4", a pipe, or -
+    for standard input. OUTPUT: .mp4 .mkv .webm .mov .y4m, a picture, pictures by a pattern such as
+    %05d.png, or - for standard output with --format; of many inputs, a folder. By default it lies
+    beside the input."""
+    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """OUTPUT, where all PATHS are inputs."""
     model: str = DEFAULT
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    recursive: bool = False
+    """Go into the folders of a folder, and keep them in the output."""
+    format: str | None = None
+    """Format of an output whose name does not tell it (-, and the films of a folder): mkv, mp4,
+    webm, mov, y4m, png ..."""
     preview: bool = False
     """Write only a picture that compares one frame before and after."""
     json: bool = False
@@ -36,14 +45,37 @@ class Enhance:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
-        check_source(self.input)
+        inputs, output, is_folder = folders.divided(self.paths, self.output)
+        found = folders.gather(inputs, output, recursive=self.recursive)
+        many = not found.single or is_folder
+        streamed = output is not None and pipes.is_stream(output)
+        self._check(many, streamed)
         net = weights.load(self.model)
-        show = "json" if self.json else "text"
-        what, errors = (net, self.input, self.output, self.settings), Complaints()
-        if self.preview:
-            results = [enhance_preview(*what)]
-        elif self.input.is_dir():
-            results = enhance_folder(*what, show, errors)
+        show, errors = "json" if self.json else "text", Complaints()
+        if many and not self.preview:
+            suffix = self.format and f".{self.format.lower().lstrip('.')}"
+            results = enhance_found(net, found, output, self.settings, show, errors, suffix)
         else:
-            results = [enhance_path(*what, show)]
-        return finish(results, errors, silent=self.json)
+            results = [self._one(net, found.files[0][0], output, show)]
+        tell_passed(found, show)
+        return finish(results, errors, silent=self.json, to_stderr=streamed)
+
+    def _check(self, many: bool, streamed: bool) -> None:
+        """Refuses what cannot go together, before any work."""
+        if many and (streamed or self.preview):
+            what = "one stream" if streamed else "one --preview"
+            raise UsageError(
+                f"several files cannot go to {what}; name one file, or a folder for all"
+            )
+        if streamed and self.json:
+            raise UsageError("--json writes to stdout, and so does the output; choose one of them")
+
+    def _one(self, net, source: Path, output: Path | None, show: str) -> Result:
+        """Enhances one file, to a file or a stream."""
+        with pipes.to_stream(output, self.format) as target:
+            if not self.preview:
+                result = enhance_path(net, source, target, self.settings, show)
+            else:
+                with pipes.as_file(source, target) as path:
+                    result = enhance_preview(net, path, target, self.settings)
+        return result if target == output else replace(result, output=output)

@@ -1,9 +1,12 @@
 """What the command line says: tables on stdout, one line for each error on stderr."""
 
+import json
 import sys
 
 from jaxvsr.errors import DAMAGED, JaxvsrError
+from jaxvsr.host.folders import Found
 from jaxvsr.inference.settings import Result
+from jaxvsr.video.names import shown
 
 
 def aligned(rows: list[dict]) -> str:
@@ -14,17 +17,32 @@ def aligned(rows: list[dict]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def complain(error: BaseException) -> None:
-    """One line on stderr."""
-    print(f"jaxvsr: {error}", file=sys.stderr)
+def complain(error: BaseException | str) -> None:
+    """One line on stderr, whatever names are in it."""
+    print(f"jaxvsr: {shown(str(error))}", file=sys.stderr)
 
 
-def finish(results: list[Result], errors: list[JaxvsrError], *, silent: bool) -> int:
-    """A line for each result unless `silent`; the exit status of all that was done."""
+def tell_passed(found: Found, show: str) -> None:
+    """What was passed over and why, by name: lines on stderr, or events of JSON on stdout."""
+    for why, names in found.passed.items():
+        if show == "json":
+            print(json.dumps({"event": "passed over", "why": why, "names": names}), flush=True)
+    if show == "text":
+        for line in found.told():
+            complain(line)
+
+
+def finish(
+    results: list[Result], errors: list[JaxvsrError], *, silent: bool, to_stderr: bool = False
+) -> int:
+    """A line for each result unless `silent`; the exit status of all that was done.
+
+    Lines go to stdout, or `to_stderr` where the result itself went there.
+    """
     for result in results:
         if not silent:
             rate = f", {result.frames} frames in {result.seconds:.1f} s" * (result.frames > 1)
-            print(f"{result.output}{rate}")
+            print(f"{shown(str(result.output))}{rate}", file=sys.stderr if to_stderr else None)
     if errors:
         return errors[0].status
     return DAMAGED if any(result.damaged for result in results) else 0

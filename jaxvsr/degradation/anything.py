@@ -1,7 +1,6 @@
 """Anything to something worse: frames, a picture, a video, or a folder of either."""
 
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,13 @@ from jaxvsr.degradation.record import Facts, tell
 from jaxvsr.errors import OutputError, UsageError
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
-from jaxvsr.host.places import check_place
+from jaxvsr.host.pipes import as_file, check_beside, is_stream
+from jaxvsr.host.places import check_place, check_replaced
+from jaxvsr.host.progress import Progress
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, names
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, write_image
-from jaxvsr.video.streams import check_there
 
 SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
 
@@ -37,10 +37,14 @@ def degrade(source, output=None, recipe: str | Recipe = "sr-unet", **changes):
     """
     settings = Settings(**{k: changes.pop(k) for k in SETTINGS if k in changes})
     chosen = choose(recipe, **changes)
-    if isinstance(source, str | Path):
+    many = isinstance(source, list | tuple) and all(isinstance(s, str | Path) for s in source)
+    if many or isinstance(source, str | Path):
         mark = recipe if isinstance(recipe, str) else "degraded"
-        output = Path(output) if output else default_output(Path(source), chosen, mark)
-        return degrade_path(Path(source), output, chosen, settings)
+        output = Path(output) if output else None
+        found = folders.gather([Path(path) for path in source] if many else [Path(source)], output)
+        if found.single:
+            return degrade_path(found.files[0][0], output, chosen, settings, mark)
+        return degrade_found(found, output, chosen, settings, mark)
     frames = np.asarray(source)
     if frames.dtype.kind != "f":
         return spoil(frames, chosen)
@@ -57,11 +61,15 @@ def choose(recipe: str | Recipe, **changes) -> Recipe:
     return replace(recipe, **changes)
 
 
-def default_output(source: Path, recipe: Recipe, mark: str) -> Path:
-    """Beside the input, named after what is done: film_sr-unet.mp4."""
-    if source.is_dir():
-        return source.with_name(f"{source.name}_{mark}")
-    return names.beside(source, "", source.stem, f"_{mark}{suffix_for(source, recipe)}")
+def default_output(source: Path, recipe: Recipe, mark: str, content: Path | None = None) -> Path:
+    """Beside the input, named after what is done: film_sr-unet.mp4.
+
+    `content` is the copy of a pipe, which tells what it holds.
+    """
+    if content not in (None, source):
+        check_beside(source)
+    ending = suffix_for(content or source, recipe)
+    return names.beside(source, "", source.stem, f"_{mark}{ending}")
 
 
 def suffix_for(source: Path, recipe: Recipe) -> str:
@@ -72,28 +80,49 @@ def suffix_for(source: Path, recipe: Recipe) -> str:
     return ".mkv"
 
 
-def degrade_path(source: Path, output: Path, recipe: Recipe, settings: Settings, show="none"):
-    """Spoils one file, or every file of a folder; see `degrade`."""
-    check_there(source)
-    if source.is_dir():
-        return degrade_folder(source, output, recipe, settings, show)
-    if source.suffix.lower() in PICTURES:
-        return degrade_picture(source, output, recipe, settings)
-    return degrade_film(source, output, recipe, settings, show)
-
-
-def degrade_folder(
+def degrade_path(
     source: Path,
-    output: Path,
+    output: Path | None,
     recipe: Recipe,
     settings: Settings,
+    mark: str = "degraded",
+    show: str = "none",
+):
+    """Spoils one file, or every file of a folder; see `degrade`. A pipe is copied first."""
+    if source.is_dir():
+        found = folders.gather([source], output)
+        return degrade_found(found, output, recipe, settings, mark, show)
+    said = Progress(str(source), None, 0.0, show=show)
+    if output is not None and is_stream(source):
+        check_replaced(output, overwrite=settings.overwrite)
+    with as_file(source, output, said.notice) as path:
+        output = output or default_output(source, recipe, mark, path)
+        if path.suffix.lower() in PICTURES:
+            return degrade_picture(path, output, recipe, settings)
+        return degrade_film(path, output, recipe, settings, show, str(source))
+
+
+def degrade_found(
+    found: folders.Found,
+    output: Path | None,
+    recipe: Recipe,
+    settings: Settings,
+    mark: str = "degraded",
     show: str = "none",
     failed: folders.Failed | None = None,
+    suffix: str | None = None,
 ) -> list[Result]:
-    """Spoils every video and picture of a folder into another; see `folders.every`."""
-    suffix = partial(suffix_for, recipe=recipe)
-    work = lambda path, target: degrade_path(path, target, recipe, settings, show)
-    return folders.every(source, output, suffix, work, overwrite=settings.overwrite, failed=failed)
+    """Spoils the files that `folders.gather` found into a folder; see `folders.every`.
+
+    Those of a single folder go to one beside it where `output` is None, others beside themselves.
+    `suffix` is the format of the films, where it is not their own.
+    """
+    if output is None and found.folder is not None:
+        output = found.folder.with_name(f"{found.folder.name}_{mark}")
+    still = lambda path: path.suffix.lower() in PICTURES
+    ending = lambda path: suffix if suffix and not still(path) else suffix_for(path, recipe)
+    work = lambda path, target: degrade_path(path, target, recipe, settings, mark, show)
+    return folders.every(found, output, ending, work, overwrite=settings.overwrite, failed=failed)
 
 
 def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settings) -> Result:

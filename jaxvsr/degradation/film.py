@@ -47,8 +47,10 @@ class Written:
     facts: record.Facts = field(default_factory=record.Facts)
 
 
-def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings, show="none"):
-    """Spoils the video `source` into `output` by `recipe`; returns a `Result`.
+def degrade_film(
+    source: Path, output: Path, recipe: Recipe, settings: Settings, show="none", name: str = ""
+):
+    """Spoils the video `source`, called `name`, into `output` by `recipe`; returns a `Result`.
 
     OUTPUT.json beside it tells what came out. Raises InputError, OutputError or UsageError before
     work starts, SpaceError or StoppedError later; then nothing is left behind.
@@ -59,7 +61,7 @@ def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings,
         lost = check_output(source, output, plan, settings)
         check_place(source, record_path(output), overwrite=settings.overwrite)
         progress = Progress(
-            str(source), expected(reader.info, span), float(reader.info.fps), show=show
+            name or str(source), expected(reader.info, span), float(reader.info.fps), show=show
         )
         announce(progress, plan, recipe, lost)
         with _workplace(output) as folder:

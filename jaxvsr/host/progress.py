@@ -4,6 +4,8 @@ import json
 import sys
 import time
 
+from jaxvsr.video.names import shown
+
 
 class Progress:
     """Counts frames and shows them at most once a second.
@@ -55,7 +57,8 @@ class Progress:
         if self.as_json:
             self._tell("notice", {"text": text})
         elif self.speaks:
-            sys.stderr.write(("\r\x1b[K" if self.live else "") + f"{self.name}: {text}\n")
+            said = shown(f"{self.name}: {text}")
+            sys.stderr.write(("\r\x1b[K" if self.live else "") + f"{said}\n")
             sys.stderr.flush()
 
     def finish(self, **facts) -> None:

@@ -1,5 +1,6 @@
 """Anything to something better: frames, a picture, a video, or a folder of either."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,13 +11,15 @@ from jaxvsr.errors import InputError, OutputError
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
 from jaxvsr.host.options import chosen
-from jaxvsr.host.places import check_place
+from jaxvsr.host.pipes import as_file, check_beside, is_stream
+from jaxvsr.host.places import check_place, check_replaced
+from jaxvsr.host.progress import Progress
 from jaxvsr.inference.film import enhance_film, find_device
 from jaxvsr.inference.network import DEFAULT, Network
 from jaxvsr.inference.plan import mark, result_size
 from jaxvsr.inference.preview import side_by_side
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import colour, mux
+from jaxvsr.video import colour, mux, names
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
@@ -26,51 +29,74 @@ def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
     """Enhances frames or a file with the network `model` (a name, a path or a URL).
 
     Frames [N, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind.
-    A path to a video, a picture or a folder is enhanced into `output` (beside it by default) and
-    gives a `Result`, or a list of them for a folder. `settings` are the fields of `Settings`.
+    A path to a video, a picture or a folder, or a pattern such as "films/*.mp4", is enhanced into
+    `output` (beside it by default) and gives a `Result`, or a list of them for a folder, a pattern
+    or a list of paths. `settings` are the fields of `Settings`.
     Raises a `JaxvsrError` that says in one line what is wrong and what to do.
     """
     asked = chosen(Settings, settings)
-    if isinstance(source, str | Path):
-        check_source(Path(source))
+    many = isinstance(source, list | tuple)
+    if many or isinstance(source, str | Path):
         output = Path(output) if output else None
-        return enhance_path(weights.load(str(model)), Path(source), output, asked)
+        found = folders.gather([Path(path) for path in source] if many else [Path(source)], output)
+        net = weights.load(str(model))
+        if found.single:
+            return enhance_path(net, found.files[0][0], output, asked)
+        return enhance_found(net, found, output, asked)
     return _run(weights.load(str(model)), source, asked)
 
 
-def check_source(source: Path) -> None:
-    """Refuses what is not there, before anything else is loaded."""
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
-
-
 def enhance_path(net, source: Path, output: Path | None, settings: Settings, show: str = "none"):
-    """Enhances one file, or every file of a folder; see `enhance`."""
+    """Enhances one file, or every file of a folder; see `enhance`. A pipe is copied first."""
     if source.is_dir():
-        return enhance_folder(net, source, output, settings, show)
-    if source.suffix.lower() in PICTURES:
-        return enhance_picture(net, source, output, settings)
-    return enhance_film(net, source, output, settings, show)
+        return enhance_found(net, folders.gather([source], output), output, settings, show)
+    said = Progress(str(source), None, 0.0, show=show)
+    if output is not None and is_stream(source):
+        check_replaced(output, overwrite=settings.overwrite)
+    with as_file(source, output, said.notice) as path:
+        if output is None and path != source:
+            output = _beside(net, source, path, settings)
+        name = str(source)
+        if path.suffix.lower() in PICTURES:
+            result = enhance_picture(net, path, output, settings)
+        else:
+            result = enhance_film(net, path, output, settings, show, name)
+    return replace(result, notices=(*said.notices, *result.notices))
 
 
-def enhance_folder(
+def _beside(net, source: Path, path: Path, settings: Settings) -> Path:
+    """Beside the pipe `source` whose copy is `path`."""
+    check_beside(source)
+    return names.beside(source, "", source.stem, f"_{mark(net, settings)}{_suffix(path)}")
+
+
+def enhance_found(
     net,
-    source: Path,
+    found: folders.Found,
     output: Path | None,
     settings: Settings,
     show: str = "none",
     failed: folders.Failed | None = None,
+    suffix: str | None = None,
 ) -> list[Result]:
-    """Enhances every video and picture of a folder into another; see `folders.every`."""
-    output = output or source.with_name(f"{source.name}_{mark(net, settings)}")
+    """Enhances the files that `folders.gather` found into a folder; see `folders.every`.
+
+    Those of a single folder go to one beside it where `output` is None, others beside themselves.
+    `suffix` is the format of the films, where it is not their own.
+    """
+    if output is None and found.folder is not None:
+        output = found.folder.with_name(f"{found.folder.name}_{mark(net, settings)}")
     work = lambda path, target: enhance_path(net, path, target, settings, show)
-    return folders.every(source, output, _suffix, work, overwrite=settings.overwrite, failed=failed)
+    ending = lambda path: _suffix(path, suffix)
+    return folders.every(found, output, ending, work, overwrite=settings.overwrite, failed=failed)
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, wanted: str | None = None) -> str:
     """The file's own suffix, or another where its own cannot be written."""
     if path.suffix.lower() in PICTURES:
         return path.suffix.lower()
+    if wanted is not None:
+        return wanted
     with VideoReader(path) as reader:
         return mux.default_suffix(reader.info)
 
@@ -78,7 +104,8 @@ def _suffix(path: Path) -> str:
 def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Enhances one picture; transparency and 16-bit depth are kept."""
     rgb, alpha = read_image(source)
-    output = output or source.with_name(f"{source.stem}_{mark(net, settings)}{source.suffix}")
+    done = f"_{mark(net, settings)}{source.suffix}"
+    output = output or names.beside(source, "", source.stem, done)
     if output.suffix.lower() not in PICTURES:
         kinds = ", ".join(sorted(PICTURES))
         raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
@@ -95,7 +122,7 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
 
 def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
     """Writes one PNG: a frame enlarged by bicubic beside the enhanced one, and a zoom."""
-    output = output or source.with_name(f"{source.stem}_preview.png")
+    output = output or names.beside(source, "", source.stem, "_preview.png")
     check_place(source, output, overwrite=settings.overwrite)
     frame = _one_frame(source, settings)[None]
     better = _run(net, frame, settings)

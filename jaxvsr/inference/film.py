@@ -45,8 +45,10 @@ class Batch:
     begins: bool
 
 
-def enhance_film(net, source: Path, output: Path | None, settings: Settings, show: str) -> Result:
-    """Enhances the video `source` into `output`; None puts it beside the source.
+def enhance_film(
+    net, source: Path, output: Path | None, settings: Settings, show: str, name: str = ""
+) -> Result:
+    """Enhances the video `source`, called `name`, into `output`; None puts it beside the source.
 
     Raises InputError, OutputError or UsageError before work starts; SpaceError or StoppedError
     later, with the finished segments kept for the same call to go on from.
@@ -59,7 +61,7 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
         with closing(_journal(net, plan, output, settings)) as journal:
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
-            progress = Progress(str(source), total, rate, done=done, show=show)
+            progress = Progress(name or str(source), total, rate, done=done, show=show)
             _announce(progress, plan, done, lost, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
