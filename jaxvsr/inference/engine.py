@@ -6,6 +6,7 @@ enhanced frames. All of it is one compiled program per shape, so a file's planes
 leave the device as they are.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,8 +16,10 @@ import jax.numpy as jnp
 
 from jaxvsr import clip, ops
 from jaxvsr.errors import UsageError
+from jaxvsr.inference import memory
 from jaxvsr.ops.impl import check
 
+SAFE = 0.85  # of the pixels that a whole frame's work lets expect of a tile; some is its own
 SMALLEST_TILE = 32  # below this, tiles are mostly overlap
 
 
@@ -35,10 +38,13 @@ class Engine:
     """Runs one loaded network over frames; compiled once a shape, blocking only the first time.
 
     `size` is the (height, width) wanted; None means the network's own scale. `tile` is the side
-    of a tile in input pixels, 0 for whole frames; it is halved, and `notice` is told, when the
-    device runs out of memory. Tiles overlap by the network's receptive field, so they change
+    of a tile in input pixels, 0 for whole frames. Before a shape runs, its program tells what
+    memory it needs: frames for which that is too much are cut into tiles, or smaller ones, and
+    `notice` is told; those that cannot fit are a UsageError. Tiles are halved, too, when the
+    device runs out of memory. They overlap by the network's receptive field, so they change
     nothing. In half precision a first result that is not finite moves the run to float32. `impl`
-    is how the network's operations run, see `jaxvsr.ops.impl`.
+    is how the network's operations run, see `jaxvsr.ops.impl`. `pointwise` tells that `tail` makes
+    [N, H, W, 3] of [N, H, W, 3], pixel by pixel, so that tiles can be kept as what it makes.
     """
 
     def __init__(
@@ -52,13 +58,25 @@ class Engine:
         tile: int = 0,
         device: jax.Device | None = None,
         impl: str = "auto",
+        pointwise: bool = False,
         notice: Callable[[str], None] = lambda line: None,
     ):
         self.net, self.spec, self.head, self.tail = net, net.spec, head, tail
-        self.size, self.tile, self.device, self.notice = size, tile, device, notice
+        self.size, self.device, self.notice, self.pointwise = size, device, notice, pointwise
+        self.cores = (tile, tile) if tile else None
         self.module = _running(net.module, impl, device)
         self._proven: set = set()
         self._prepare(dtype)
+
+    @property
+    def tile(self) -> int:
+        """The longer side of a tile in input pixels; 0 for whole frames."""
+        return max(self.cores) if self.cores else 0
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether frames of this network can be cut into tiles."""
+        return not (self.spec.recurrent or self.spec.any_scale)
 
     def _prepare(self, dtype: str) -> None:
         self.dtype = jnp.dtype(dtype)
@@ -66,16 +84,20 @@ class Engine:
         self.params = jax.device_put(jax.tree.map(cast, self.net.params), self.device)
         self._whole = jax.jit(self._run_whole)
         self._open = jax.jit(self._pad_head)
-        self._place = jax.jit(self._run_tile, static_argnums=(5, 6), donate_argnums=2)
-        self._close = jax.jit(self._finish, static_argnums=(1, 2))
+        self._place = jax.jit(self._run_tile, static_argnums=(5, 6, 7), donate_argnums=2)
+        self._close = jax.jit(self._finish, static_argnums=(1, 2, 3))
         self._begin = jax.jit(partial(initial_state, self.net), static_argnums=(0, 1, 2))
 
     def __call__(self, inputs, state=None) -> tuple[Any, Any]:
         """(inputs, state or None) to (results, state); only recurrent networks have a state."""
         inputs = jax.tree.map(lambda x: jax.device_put(x, self.device), inputs)
-        key = (*(x.shape for x in jax.tree.leaves(inputs)), self.tile, self.dtype)
+        shapes = tuple(x.shape for x in jax.tree.leaves(inputs))
         while True:
+            key = (*shapes, self.cores, self.dtype)
             try:
+                if key not in self._proven:
+                    self._fit(inputs, state)
+                    key = (*shapes, self.cores, self.dtype)
                 state_out, results, finite = self._dispatch(inputs, state)
                 if key in self._proven:
                     return results, state_out
@@ -91,9 +113,8 @@ class Engine:
             return results, state_out
 
     def _dispatch(self, inputs, state):
-        if self.spec.recurrent and state is None:
-            state = self._begin(*self._shape(inputs))
-        if self.tile and not self.spec.any_scale:
+        state = self._begun(inputs, state)
+        if self.cores and self._cuts:
             return None, *self._run_tiled(inputs)
         return self._whole(self.params, state, inputs)
 
@@ -104,23 +125,28 @@ class Engine:
         return state, *self._finish(y, height, width)
 
     def _run_tiled(self, inputs):
-        n, height, width = self._shape(inputs)
+        _, height, width = self._shape(inputs)
         frames = self._open(inputs)
-        rows, cols = (
-            clip.tiling(side, self.tile, self.spec.reach, self.spec.multiple)
-            for side in frames.shape[-3:-1]
-        )
-        sides = (round(s * self.spec.scale) for s in frames.shape[-3:-1])
-        out = jax.device_put(jnp.zeros((n, *sides, 3)), self.device)
+        rows, cols = self._tiling(frames.shape[-3:-1], self.cores)
+        early = self._early(height, width)
+        out = self._out(frames, early)
+        out = jax.device_put((jnp.zeros(out.shape, out.dtype), jnp.array(True)), self.device)
         for row in rows.tiles:
             for col in cols.tiles:
                 window, core = (row.window, col.window), (row.core, col.core)
                 shape = (rows.window, cols.window), (rows.core, cols.core)
-                out = self._place(self.params, frames, out, window, core, *shape)
-        return self._close(out, height, width)
+                out = self._place(self.params, frames, out, window, core, *shape, early)
+        del frames
+        if early and out[0].shape[1:3] == self._own_size(height, width):
+            return out  # nothing is left to do, not even to copy
+        return self._close(out[0], height, width, early)[0], out[1]
 
-    def _run_tile(self, params, frames, out, window, core, window_size, core_size):
-        """Enhances one window of the frames and writes its core into `out`."""
+    def _run_tile(self, params, frames, out, window, core, window_size, core_size, early):
+        """Enhances one window of the frames and writes its core into `out`.
+
+        That holds what was made before, finished if `early`, and whether it all was finite.
+        """
+        out, finite = out
         grown = tuple(round(c * self.spec.scale) for c in core_size)
         lead = frames.ndim - 3
         at = (*(0 for _ in range(lead)), *window, 0)
@@ -129,7 +155,9 @@ class Engine:
         inner = [_whole_number(c - w, self.spec.scale) for c, w in zip(core, window, strict=True)]
         y = jax.lax.dynamic_slice(y, (0, *inner, 0), (y.shape[0], *grown, 3))
         place = [_whole_number(c, self.spec.scale) for c in core]
-        return jax.lax.dynamic_update_slice(out, y, (0, *place, 0))
+        finite &= jnp.isfinite(y).all()
+        y = self.tail(y) if early else y
+        return jax.lax.dynamic_update_slice(out, y, (0, *place, 0)), finite
 
     def _apply(self, params, state, x):
         x = x.astype(self.dtype)
@@ -155,10 +183,12 @@ class Engine:
         pad = [(0, 0)] * len(lead) + [(0, -height % m), (0, -width % m), (0, 0)]
         return jnp.pad(frames, pad, mode="symmetric")
 
-    def _finish(self, y, height, width):
+    def _finish(self, y, height, width, finished=False):
         """Crops the padding away, resamples to the wanted size and hands over to `tail`."""
         own = self._own_size(height, width)
         y = y[:, : own[0], : own[1]]
+        if finished:
+            return y, True
         if self.size and self.size != own:
             y = ops.resize(y, self.size, method="lanczos", antialias=True)
         return self.tail(y), jnp.isfinite(y).all()
@@ -172,18 +202,89 @@ class Engine:
         frames = jax.eval_shape(self.head, inputs)
         return frames.shape[0], *frames.shape[-3:-1]
 
+    def _tiling(self, sides, cores) -> list[clip.Tiling]:
+        """How rows and columns of padded frames are cut."""
+        how = self.spec.reach, self.spec.multiple
+        return [clip.tiling(s, core, *how) for s, core in zip(sides, cores, strict=True)]
+
+    def _out(self, frames, early: bool) -> jax.ShapeDtypeStruct:
+        """What padded frames become at the network's own scale, finished if `early`."""
+        sides = (round(s * self.spec.scale) for s in frames.shape[-3:-1])
+        out = jax.ShapeDtypeStruct((frames.shape[0], *sides, 3), jnp.float32)
+        return jax.eval_shape(self.tail, out) if early else out
+
+    def _early(self, height: int, width: int) -> bool:
+        """Whether a tile can be finished by itself: nothing that looks around follows it."""
+        return self.pointwise and self.size in (None, self._own_size(height, width))
+
+    def _begun(self, inputs, state):
+        """The state, or for a recurrent network that has none yet the first one."""
+        if self.spec.recurrent and state is None:
+            return self._begin(*self._shape(inputs))
+        return state
+
+    def _fit(self, inputs, state) -> None:
+        """Cuts frames into tiles, or into smaller ones, whose work fits into what is free."""
+        room, limit = memory.room(self.device), memory.work_limit(self.device)
+        before, whole = self.cores if self._cuts else None, None
+        if before is None:
+            whole = memory.needs(self._whole, self.params, self._begun(inputs, state), inputs)
+            if whole is None or (whole.total <= room and not (self._cuts and whole.work > limit)):
+                return
+            if not self._cuts:
+                raise self._refusal(inputs, whole.total, room)
+        frames = jax.eval_shape(self._pad_head, inputs)
+        early = self._early(*self._shape(inputs)[1:])
+        out = self._out(frames, early), jax.ShapeDtypeStruct((), bool)
+        kept = frames.size * 4 + out[0].size * out[0].dtype.itemsize
+        spare = min(room - kept, limit)
+        if before is None:
+            pixels = SAFE * spare / max(whole.work, 1) * math.prod(frames.shape[-3:-1])
+            how = SMALLEST_TILE, self.spec.reach, self.spec.multiple
+            before = memory.cut(frames.shape[-3:-1], pixels, *how) or (SMALLEST_TILE,) * 2
+        fits = lambda cores: self._tile_work(frames, out, early, cores) <= spare
+        cores = memory.shrunk(before, fits, SMALLEST_TILE)
+        if cores is None:
+            least = kept + self._tile_work(frames, out, early, (SMALLEST_TILE,) * 2)
+            raise self._refusal(inputs, least, room)
+        if cores != self.cores:
+            self.cores = cores
+            self._tell_tiles(kept + self._tile_work(frames, out, early, cores), whole, room)
+
+    def _tile_work(self, frames, out, early: bool, cores: tuple[int, int]) -> int:
+        """Bytes of the work on one tile."""
+        rows, cols = self._tiling(frames.shape[-3:-1], cores)
+        sizes = (rows.window, cols.window), (rows.core, cols.core)
+        need = memory.needs(self._place, self.params, frames, out, (0, 0), (0, 0), *sizes, early)
+        return need.work if need else 0
+
+    def _tell_tiles(self, takes: int, whole, room: float) -> None:
+        size, told = f"{self.cores[1]}x{self.cores[0]}", memory.gigabytes
+        instead = f" instead of {told(whole.total)}" if whole else ""
+        free = f"; {told(room)} are free" if math.isfinite(room) else ""
+        self.notice(f"in tiles of {size} pixels, which take {told(takes)}{instead}{free}")
+
+    def _refusal(self, inputs, takes: int, room: float) -> UsageError:
+        n, height, width = self._shape(inputs)
+        frames = f"{n} frames" if n > 1 else "a frame"
+        return UsageError(
+            f"{self.net.name}: too little memory: {frames} of {width}x{height} take at least "
+            f"{memory.gigabytes(takes)}, and {memory.gigabytes(room)} are free; use a smaller "
+            "--batch, a lighter --model, or a machine with more"
+        )
+
     def _halve(self, error: RuntimeError, inputs) -> None:
         """Answers an exhausted device with smaller tiles; raises what it cannot answer."""
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise error
         n, height, width = self._shape(inputs)
         side = min(self.tile or max(height, width), max(height, width)) // 2
-        if side < SMALLEST_TILE or self.spec.recurrent or self.spec.any_scale:
+        if side < SMALLEST_TILE or not self._cuts:
             raise UsageError(
                 f"{self.net.name}: the device has too little memory for {n} frames of "
                 f"{width}x{height}; use a smaller --batch, a lighter --model or --device cpu"
             ) from error
-        self.tile = max(side // self.spec.multiple, 1) * self.spec.multiple
+        self.cores = (max(side // self.spec.multiple, 1) * self.spec.multiple,) * 2
         self.notice(f"out of device memory: going on in tiles of {self.tile} pixels")
 
 

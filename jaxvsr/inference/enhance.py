@@ -1,5 +1,6 @@
 """Anything to something better: frames, a picture, a video, or a folder of either."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def enhance_path(net, source: Path, output: Path | None, settings: Settings, sho
             output = _beside(net, source, path, settings)
         name = str(source)
         if path.suffix.lower() in PICTURES:
-            result = enhance_picture(net, path, output, settings)
+            result = enhance_picture(net, path, output, settings, show, name)
         else:
             result = enhance_film(net, path, output, settings, show, name)
     return replace(result, notices=(*said.notices, *result.notices))
@@ -101,8 +102,10 @@ def _suffix(path: Path, wanted: str | None = None) -> str:
         return mux.default_suffix(reader.info)
 
 
-def enhance_picture(net, source: Path, output: Path | None, settings: Settings) -> Result:
-    """Enhances one picture; transparency and 16-bit depth are kept."""
+def enhance_picture(
+    net, source: Path, output: Path | None, settings: Settings, show="none", name: str = ""
+) -> Result:
+    """Enhances one picture, called `name`; transparency and 16-bit depth are kept."""
     rgb, alpha = read_image(source)
     done = f"_{mark(net, settings)}{source.suffix}"
     output = output or names.beside(source, "", source.stem, done)
@@ -110,14 +113,15 @@ def enhance_picture(net, source: Path, output: Path | None, settings: Settings) 
         kinds = ", ".join(sorted(PICTURES))
         raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
     check_place(source, output, overwrite=settings.overwrite)
-    better = _as_kind(_run(net, _unit(rgb)[None], settings)[0], rgb.dtype)
+    said = Progress(name or str(source), 1, 0.0, show=show)
+    better = _run(net, rgb[None], settings, said.notice)[0]
     if alpha is not None:
         size = better.shape[:2]
         grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
         alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
     with whole(output) as draft:
         write_image(draft, better, alpha, read_tags(source))
-    return Result(output, 1, 0, 0.0)
+    return Result(output, 1, 0, 0.0, tuple(said.notices))
 
 
 def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
@@ -148,7 +152,7 @@ def _one_frame(source: Path, settings: Settings) -> np.ndarray:
     raise InputError(f"{source}: no frame at {start:g} s; choose an earlier --start")
 
 
-def _run(net, frames, settings: Settings):
+def _run(net, frames, settings: Settings, notice: Callable[[str], None] = lambda line: None):
     """Frames [N, H, W, 3] through the network, on the device and to the size that are asked for."""
     size = result_size(*frames.shape[1:3], net.spec.scale, settings)
     device = find_device(settings)
@@ -156,7 +160,7 @@ def _run(net, frames, settings: Settings):
     if device is not None and device.platform != "gpu":
         how["impl"] = "xla"
     with jax.default_device(device):
-        return Network(net, size=size, **how)(frames)
+        return Network(net, size=size, notice=notice, **how)(frames)
 
 
 def _unit(picture: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A network as a function of frames: what `jaxvsr.load` returns."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -26,11 +27,11 @@ def load(name_or_path: str = DEFAULT, **options) -> "Network":
 class Network:
     """Callable: frames [N, H, W, 3] to enhanced frames [N, H', W', 3] of the same kind.
 
-    Frames are consecutive pictures of one scene, numpy or JAX, uint8 or float in [0, 1], of any
-    size; results are clipped. `scale` may differ from the network's own (an antialiased
+    Frames are consecutive pictures of one scene, numpy or JAX, uint8, uint16 or float in [0, 1],
+    of any size; results are clipped. `scale` may differ from the network's own (an antialiased
     resample follows the network), or a `size` (height, width) be given instead. Compiled once a
-    shape. `impl` is "xla", "triton" or "auto", see `jaxvsr.ops.impl`. `spec` holds the network's
-    facts, `params` its parameters.
+    shape. `impl` is "xla", "triton" or "auto", see `jaxvsr.ops.impl`; `notice` hears of tiles.
+    `spec` holds the network's facts, `params` its parameters.
     """
 
     def __init__(
@@ -42,10 +43,13 @@ class Network:
         dtype: str = "float32",
         tile: int = 0,
         impl: str = "auto",
+        notice: Callable[[str], None] = lambda line: None,
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
         self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
-        self._engine = partial(Engine, loaded, dtype=dtype, tile=tile, impl=impl)
+        self._engine = partial(
+            Engine, loaded, dtype=dtype, tile=tile, impl=impl, notice=notice, pointwise=True
+        )
         self._engines: dict = {}
 
     def __repr__(self):
@@ -67,11 +71,11 @@ class Network:
     def _for(self, size, dtype):
         """The engine for one frame size and one kind of number."""
         integer = jnp.issubdtype(dtype, jnp.integer)
-        if integer and dtype != jnp.uint8:
-            raise UsageError(f"frames are uint8 or float in [0, 1], not {dtype}")
+        if integer and dtype not in (jnp.uint8, jnp.uint16):
+            raise UsageError(f"frames are uint8, uint16 or float in [0, 1], not {dtype}")
         key = (*size, str(dtype))
         if key not in self._engines:
-            head, tail = (_from_bytes, _to_bytes) if integer else (_as_float, _clipped(dtype))
+            head, tail = _integers(dtype) if integer else (_as_float, _clipped(dtype))
             wanted = self.size or target_size(*size, self.scale)
             self._engines[key] = self._engine(head, tail, size=wanted)
         return self._engines[key]
@@ -87,12 +91,11 @@ class Network:
         return jnp.concatenate(results)
 
 
-def _from_bytes(frames):
-    return frames.astype(jnp.float32) / 255
-
-
-def _to_bytes(frames):
-    return jnp.round(jnp.clip(frames, 0, 1) * 255).astype(jnp.uint8)
+def _integers(dtype):
+    """(head, tail) of codes: 0 to the largest of their kind."""
+    most = jnp.iinfo(dtype).max
+    head = lambda frames: frames.astype(jnp.float32) / most
+    return head, lambda frames: jnp.round(jnp.clip(frames, 0, 1) * most).astype(dtype)
 
 
 def _as_float(frames):
