@@ -65,7 +65,7 @@ def degrade_film(
         )
         announce(progress, plan, recipe, lost)
         with _workplace(output) as folder:
-            written = _write(reader, plan, recipe, folder, progress)
+            written = _write(reader, plan, recipe, folder, progress, output.suffix)
             lame = _deliver(written, plan, output, folder, span)
             told = _told(written, plan, recipe, reader, progress)
             write_record(told, output)
@@ -165,9 +165,9 @@ def _whole_levels(rgb: np.ndarray) -> np.ndarray:
     return np.float32(quantise(rgb)) / 255
 
 
-def _write(reader, plan: Plan, recipe: Recipe, folder: Path, progress: Progress) -> Written:
+def _write(reader, plan: Plan, recipe: Recipe, folder: Path, progress, suffix: str) -> Written:
     """Codes the picture into one segment."""
-    path = folder / ("pictures" if plan.encoding is None else "picture.mkv")
+    path = folder / (f"pictures{suffix}" if plan.encoding is None else "picture.mkv")
     written = Written([path])
     with ExitStack() as stack:
         stack.enter_context(_named(plan, recipe))
@@ -199,7 +199,7 @@ def _named(plan: Plan, recipe: Recipe) -> Iterator[None]:
 
 def _open(path: Path, plan: Plan, recipe: Recipe, facts: record.Facts):
     if plan.encoding is None:
-        return PictureWriter(path, plan.colour)
+        return PictureWriter(path, plan.colour, path.suffix)
     (height, width), info = plan.size, plan.info
     more = {"fps": info.fps, "sar": plan.sar, "colour": plan.colour, "hdr": info.hdr}
     if recipe.codec is not None:

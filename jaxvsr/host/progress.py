@@ -18,11 +18,28 @@ class Progress:
 
     def __init__(self, name: str, total: int | None, fps: float, *, done=0, show="none"):
         self.name, self.total, self.fps = name, total, fps
-        self.first = self.done = done
+        self.before = self.first = self.done = done
         self.as_json, self.speaks = show == "json", show == "text"
         self.live = self.speaks and sys.stderr.isatty()
         self.begin = self.shown = time.monotonic()
+        self.began: float | None = None
         self.notices: list[str] = []
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody is told anything."""
+        return self.as_json or self.speaks
+
+    def start(self, frames: int) -> None:
+        """Leaves out of rates, from here on, all that was done only once, and so many frames."""
+        self.first, self.began = self.done + frames, time.monotonic()
+
+    def forecast(self, text: str, facts: dict) -> None:
+        """Says what is to be expected: a line for people, `facts` for programs."""
+        if self.as_json:
+            self._tell("forecast", {"text": text, **facts})
+        elif self.speaks:
+            self._say(text)
 
     def add(self, frames: int) -> None:
         """Tells of `frames` more that are finished."""
@@ -34,8 +51,13 @@ class Progress:
 
     def facts(self, now: float | None = None) -> dict:
         """What is known now: frames, fps, speed against real time, seconds left."""
-        seconds = (now or time.monotonic()) - self.begin
-        rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
+        now = now or time.monotonic()
+        seconds, done, since = now - self.begin, self.done - self.first, now - self.begin
+        if self.began is not None and done > 0:
+            since = now - self.began
+        elif self.began is not None:
+            done = self.done - self.before
+        rate = done / since if since > 0 else 0.0
         left = None
         if self.total and rate:
             left = round(max(self.total - self.done, 0) / rate, 1)
@@ -57,9 +79,12 @@ class Progress:
         if self.as_json:
             self._tell("notice", {"text": text})
         elif self.speaks:
-            said = shown(f"{self.name}: {text}")
-            sys.stderr.write(("\r\x1b[K" if self.live else "") + f"{said}\n")
-            sys.stderr.flush()
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        said = shown(f"{self.name}: {text}")
+        sys.stderr.write(("\r\x1b[K" if self.live else "") + f"{said}\n")
+        sys.stderr.flush()
 
     def finish(self, **facts) -> None:
         """Ends the live line and sums up."""

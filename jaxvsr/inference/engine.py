@@ -6,7 +6,9 @@ enhanced frames. All of it is one compiled program per shape, so a file's planes
 leave the device as they are.
 """
 
+import itertools
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,10 +18,12 @@ import jax.numpy as jnp
 
 from jaxvsr import clip, ops
 from jaxvsr.errors import UsageError
+from jaxvsr.host.progress import clock
 from jaxvsr.inference import memory
 from jaxvsr.ops.impl import check
 
 SAFE = 0.85  # of the pixels that a whole frame's work lets expect of a tile; some is its own
+PATIENCE = 10  # seconds that a picture may take unannounced
 SMALLEST_TILE = 32  # below this, tiles are mostly overlap
 
 
@@ -44,7 +48,8 @@ class Engine:
     device runs out of memory. They overlap by the network's receptive field, so they change
     nothing. In half precision a first result that is not finite moves the run to float32. `impl`
     is how the network's operations run, see `jaxvsr.ops.impl`. `pointwise` tells that `tail` makes
-    [N, H, W, 3] of [N, H, W, 3], pixel by pixel, so that tiles can be kept as what it makes.
+    [N, H, W, 3] of [N, H, W, 3], pixel by pixel, so that tiles can be kept as what it makes;
+    `says_time` has `notice` told how long a first frame in tiles will take, if that is long.
     """
 
     def __init__(
@@ -59,12 +64,15 @@ class Engine:
         device: jax.Device | None = None,
         impl: str = "auto",
         pointwise: bool = False,
+        says_time: bool = False,
         notice: Callable[[str], None] = lambda line: None,
     ):
         self.net, self.spec, self.head, self.tail = net, net.spec, head, tail
-        self.size, self.device, self.notice, self.pointwise = size, device, notice, pointwise
+        self.size, self.device, self.notice = size, device, notice
+        self.pointwise, self.says_time = pointwise, says_time
         self.cores = (tile, tile) if tile else None
         self.module = _running(net.module, impl, device)
+        self._fitted: set = set()
         self._proven: set = set()
         self._prepare(dtype)
 
@@ -91,13 +99,10 @@ class Engine:
     def __call__(self, inputs, state=None) -> tuple[Any, Any]:
         """(inputs, state or None) to (results, state); only recurrent networks have a state."""
         inputs = jax.tree.map(lambda x: jax.device_put(x, self.device), inputs)
-        shapes = tuple(x.shape for x in jax.tree.leaves(inputs))
         while True:
-            key = (*shapes, self.cores, self.dtype)
             try:
-                if key not in self._proven:
-                    self._fit(inputs, state)
-                    key = (*shapes, self.cores, self.dtype)
+                self._fit_once(inputs, state)
+                key = self._key(inputs)
                 state_out, results, finite = self._dispatch(inputs, state)
                 if key in self._proven:
                     return results, state_out
@@ -111,6 +116,21 @@ class Engine:
                 continue
             self._proven.add(key)
             return results, state_out
+
+    def compile(self, inputs, state=None) -> None:
+        """Does what has to be done only once for these shapes; frames do not run yet."""
+        try:
+            self._fit_once(jax.tree.map(lambda x: jax.device_put(x, self.device), inputs), state)
+        except RuntimeError as error:
+            self._halve(error, inputs)
+
+    def _key(self, inputs):
+        return *(x.shape for x in jax.tree.leaves(inputs)), self.cores, self.dtype
+
+    def _fit_once(self, inputs, state) -> None:
+        if self._key(inputs) not in self._fitted:
+            self._fit(inputs, state)
+            self._fitted.add(self._key(inputs))
 
     def _dispatch(self, inputs, state):
         state = self._begun(inputs, state)
@@ -131,15 +151,25 @@ class Engine:
         early = self._early(height, width)
         out = self._out(frames, early)
         out = jax.device_put((jnp.zeros(out.shape, out.dtype), jnp.array(True)), self.device)
-        for row in rows.tiles:
-            for col in cols.tiles:
-                window, core = (row.window, col.window), (row.core, col.core)
-                shape = (rows.window, cols.window), (rows.core, cols.core)
-                out = self._place(self.params, frames, out, window, core, *shape, early)
+        shape, begin = ((rows.window, cols.window), (rows.core, cols.core)), time.perf_counter()
+        tiles = list(itertools.product(rows.tiles, cols.tiles))
+        for row, col in tiles:
+            window, core = (row.window, col.window), (row.core, col.core)
+            out = self._place(self.params, frames, out, window, core, *shape, early)
+            if self.says_time:
+                jax.block_until_ready(out)
+                self._foretell((time.perf_counter() - begin) * len(tiles), height, width)
         del frames
         if early and out[0].shape[1:3] == self._own_size(height, width):
             return out  # nothing is left to do, not even to copy
         return self._close(out[0], height, width, early)[0], out[1]
+
+    def _foretell(self, seconds: float, height: int, width: int) -> None:
+        """Says how long the first frame will take, where that is long."""
+        self.says_time = False
+        if seconds > PATIENCE:
+            size = self.size or self._own_size(height, width)
+            self.notice(f"about {clock(seconds)} for {size[1]}x{size[0]} pixels")
 
     def _run_tile(self, params, frames, out, window, core, window_size, core_size, early):
         """Enhances one window of the frames and writes its core into `out`.
@@ -224,7 +254,7 @@ class Engine:
         return state
 
     def _fit(self, inputs, state) -> None:
-        """Cuts frames into tiles, or into smaller ones, whose work fits into what is free."""
+        """Compiles; cuts frames into tiles, or smaller ones, whose work fits into what is free."""
         room, limit = memory.room(self.device), memory.work_limit(self.device)
         before, whole = self.cores if self._cuts else None, None
         if before is None:

@@ -24,6 +24,7 @@ from jaxvsr.errors import (
 from jaxvsr.host.pipeline import Behind, ahead
 from jaxvsr.host.progress import Progress
 from jaxvsr.inference.engine import Engine, initial_state
+from jaxvsr.inference.forecast import LONG, foresee, lighter, timed
 from jaxvsr.inference.journal import Journal
 from jaxvsr.inference.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.inference.settings import Result, Settings
@@ -109,7 +110,7 @@ def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
         "input": [Path(plan.info.path).name, stat.st_size, stat.st_mtime_ns],
         "model": [net.name, parameters_hash(net.params)],
         "size": plan.size,
-        "encoding": asdict(plan.encoding) if plan.encoding else "pictures",
+        "encoding": asdict(plan.encoding) if plan.encoding else f"pictures{output.suffix}",
         "segment": plan.segment,
         **{name: getattr(settings, name) for name in SHAPING},
     }
@@ -172,12 +173,28 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
             closing(ahead(batches(net.spec, reader, plan, journal), DEPTH))
         )
         for batch in source:
-            results, state = engine(batch.planes, None if batch.begins else state)
+            state = None if batch.begins else state
+            if progress.began or not progress.heard:
+                results, state = engine(batch.planes, state)
+            else:
+                (results, state), seconds = timed(engine, batch.planes, state)
+                _foretell(net, plan, journal, progress, settings, results, seconds / plan.batch)
+                progress.start(len(batch.times))
             out.put((results, batch.times, state))
         out.finish()
         sink.end()
     if not journal.times:
         raise InputError(f"{plan.info.path}: no frames in the chosen span; check --start")
+
+
+def _foretell(net, plan: Plan, journal: Journal, progress: Progress, settings, results, seconds):
+    """Says, before the first frame is written, how long it takes and how large it gets."""
+    left = None if progress.total is None else max(progress.total - progress.done, 1)
+    planes = tuple(np.asarray(p)[0] for p in results)
+    what = foresee(plan, journal.output, planes, seconds, left, journal.folder)
+    progress.forecast(str(what), what.facts())
+    if what.seconds > LONG:
+        progress.forecast(lighter(net, settings), {})
 
 
 def batches(spec, reader, plan: Plan, journal: Journal) -> Iterator[Batch]:
@@ -270,7 +287,7 @@ class Sink:
     def _open(self):
         plan, path = self.plan, self.journal.path()
         if plan.encoding is None:
-            return PictureWriter(path, plan.colour)
+            return PictureWriter(path, plan.colour, self.journal.output.suffix)
         info, (height, width) = plan.info, plan.size
         more = {"fps": info.fps, "sar": plan.sar, "colour": plan.colour, "hdr": info.hdr}
         return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)

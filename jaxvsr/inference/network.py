@@ -47,9 +47,8 @@ class Network:
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
         self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
-        self._engine = partial(
-            Engine, loaded, dtype=dtype, tile=tile, impl=impl, notice=notice, pointwise=True
-        )
+        how = {"dtype": dtype, "tile": tile, "impl": impl, "notice": notice}
+        self._engine = partial(Engine, loaded, pointwise=True, says_time=True, **how)
         self._engines: dict = {}
 
     def __repr__(self):
