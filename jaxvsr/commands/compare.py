@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
@@ -30,6 +31,7 @@ from jaxvsr.comparison.settings import Settings
 from jaxvsr.comparison.sources import Source, open_source
 from jaxvsr.errors import DAMAGED, UsageError
 from jaxvsr.host import allocator, cores, places
+from jaxvsr.host.pipes import as_file, is_stream
 from jaxvsr.inference.film import find_device
 
 
@@ -72,9 +74,13 @@ class Compare:
         self._check(asked)
         allocator.keep_memory()
         cores.show()
-        truth = open_source(self.reference)
-        opened = [replace(c, path=open_source(c.path)) for c in asked]
-        with jax.default_device(find_device(self)):
+        with ExitStack() as stack, jax.default_device(find_device(self)):
+            here = lambda path: stack.enter_context(as_file(Path(path)))
+            truth = open_source(here(self.reference))
+            opened = [
+                replace(c, path=open_source(here(c.path)), name=c.name or _of_stream(c))
+                for c in asked
+            ]
             scores = compare(truth, opened, self.settings, "text")
             self._tell(scores)
             self._write(scores, truth, [c.path for c in opened])
@@ -115,7 +121,7 @@ class Compare:
         if self.csv is not None:
             lines = io.StringIO(newline="")
             csv.writer(lines).writerows(table.csv_rows(scores))
-            save(self.csv, lines.getvalue().encode())
+            save(self.csv, lines.getvalue().encode(errors="backslashreplace"))
         metric = next(iter(wording.had(scores)), None)
         look = partial(frames_at, truth, sources, settings=self.settings, times=scores[0].times)
         if self.plot is not None:
@@ -136,6 +142,12 @@ class Compare:
                 mark = f"_{i}" if names.count(name) > 1 else ""
                 path = self.plot / f"worst_{name}{mark}.png"
                 strip.worst_frames(score, look, path, metric, candidate=i)
+
+
+def _of_stream(candidate: candidates.Candidate) -> str:
+    """A pipe's own name, which that of its copy would hide; "" for what has a name."""
+    alone = is_stream(Path(candidate.path)) and not candidate.series
+    return str(candidate.path) if alone else ""
 
 
 def status(scores: list[Scores]) -> int:

@@ -3,12 +3,14 @@
 A command line says `path`, `NAME=path` or `NAME@KBPS=path`.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxvsr.errors import UsageError
+from jaxvsr.video.names import shown
 
 NAMED = re.compile(r"(?P<name>[^=@]+)(?:@(?P<kbps>[^=@]*))?=(?P<path>.+)", re.DOTALL)
 
@@ -28,7 +30,7 @@ class Candidate:
 
 def parse(text: str) -> Candidate:
     """A candidate as it is written on a command line; what exists as a file is a file."""
-    match = None if Path(text).exists() else NAMED.fullmatch(text)
+    match = None if os.path.exists(text) else NAMED.fullmatch(text)
     if match is None:
         return Candidate(text)
     kbps = match["kbps"]
@@ -81,4 +83,4 @@ def _place(candidate: Candidate) -> str:
 
 def _stem(candidate: Candidate) -> str:
     place = _place(candidate)
-    return Path(place).stem or place
+    return shown(Path(place).stem or place)

@@ -99,7 +99,7 @@ def write(
     parts["data"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8")
     html = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-    return save(path, html.encode())
+    return save(path, html.encode(errors="backslashreplace"))
 
 
 def _heading(names: list[str], reference: str) -> str:

@@ -6,6 +6,7 @@ holds even where frames before it cannot be decoded, and its planes as `colour.t
 or, where `colour` is None, a tuple of one array of RGB [H, W, 3].
 """
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def open_source(thing, name: str = "") -> Source:
         return Frames(thing, name)
     path = Path(thing)
     still = path.suffix.lower() in SUFFIXES
-    if still or path.is_dir() or (_is_glob(path) and not path.exists()):
+    if still or os.path.isdir(path) or (_is_glob(path) and not os.path.exists(path)):
         return Pictures(path)
     return Film(path)
 

@@ -54,7 +54,7 @@ def divided(given: Sequence[str], output: str | None) -> tuple[list[Path], Path 
     if len(paths) == 1:
         return [Path(paths[0])], None, False
     *inputs, last = paths
-    is_folder = last.endswith(("/", os.sep)) or Path(last).is_dir()
+    is_folder = last.endswith(("/", os.sep)) or os.path.isdir(last)
     if len(inputs) > 1 and not (is_folder or output is not None):
         raise UsageError(
             f"{len(paths)} paths, and {last} is no folder; name the folder of the results by "

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from jaxvsr.errors import DISK_FULL, InputError, JaxvsrError, SpaceError, UsageError
+from jaxvsr.host.progress import amount
 
 STANDARD = Path("-")
 BLOCK = 1 << 20
@@ -52,7 +53,7 @@ def as_file(source: Path, near: Path | None = None, say: Callable[[str], None] =
         try:
             with _named(folder, source):
                 path = _copied(source, folder)
-                say(f"{_megabytes(path.stat().st_size)} copied from the pipe to {folder}")
+                say(f"{amount(path.stat().st_size)} copied from the pipe to {folder}")
                 yield path
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -136,10 +137,6 @@ def _suffix(path: Path) -> str:
             return PICTURES.get(image.format, f".{image.format.lower()}")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
-
-
-def _megabytes(size: int) -> str:
-    return f"{max(size / 1e6, 0.1):.1f} MB"
 
 
 def check_beside(source: Path) -> None:

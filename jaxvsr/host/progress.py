@@ -112,3 +112,11 @@ def clock(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def amount(size: float) -> str:
+    """Bytes as people read them: 0.1 kB, 32.1 MB, 3.5 GB."""
+    for unit, most in (("kB", 1e6), ("MB", 1e9)):
+        if size < most:
+            return f"{max(size / (most / 1000), 0.1):.3g} {unit}"
+    return f"{size / 1e9:.3g} GB"

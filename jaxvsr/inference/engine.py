@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxvsr import clip, ops
 from jaxvsr.errors import UsageError
-from jaxvsr.host.progress import clock
+from jaxvsr.host.progress import amount, clock
 from jaxvsr.inference import memory
 from jaxvsr.ops.impl import check
 
@@ -142,7 +142,7 @@ class Engine:
         frames = self.head(inputs)
         height, width = frames.shape[-3:-1]
         state, y = self._apply(params, state, self._padded(frames))
-        return state, *self._finish(y, height, width)
+        return state, *self._finish(y, height, width, False)
 
     def _run_tiled(self, inputs):
         _, height, width = self._shape(inputs)
@@ -213,7 +213,7 @@ class Engine:
         pad = [(0, 0)] * len(lead) + [(0, -height % m), (0, -width % m), (0, 0)]
         return jnp.pad(frames, pad, mode="symmetric")
 
-    def _finish(self, y, height, width, finished=False):
+    def _finish(self, y, height, width, finished):
         """Crops the padding away, resamples to the wanted size and hands over to `tail`."""
         own = self._own_size(height, width)
         y = y[:, : own[0], : own[1]]
@@ -289,7 +289,7 @@ class Engine:
         return need.work if need else 0
 
     def _tell_tiles(self, takes: int, whole, room: float) -> None:
-        size, told = f"{self.cores[1]}x{self.cores[0]}", memory.gigabytes
+        size, told = f"{self.cores[1]}x{self.cores[0]}", amount
         instead = f" instead of {told(whole.total)}" if whole else ""
         free = f"; {told(room)} are free" if math.isfinite(room) else ""
         self.notice(f"in tiles of {size} pixels, which take {told(takes)}{instead}{free}")
@@ -298,9 +298,9 @@ class Engine:
         n, height, width = self._shape(inputs)
         frames = f"{n} frames" if n > 1 else "a frame"
         return UsageError(
-            f"{self.net.name}: too little memory: {frames} of {width}x{height} take at least "
-            f"{memory.gigabytes(takes)}, and {memory.gigabytes(room)} are free; use a smaller "
-            "--batch, a lighter --model, or a machine with more"
+            f"{self.net.name}: too little memory for {frames} of {width}x{height}: at least "
+            f"{amount(takes)}, and {amount(room)} are free; use a smaller --batch, a lighter "
+            "--model, or a machine with more"
         )
 
     def _halve(self, error: RuntimeError, inputs) -> None:

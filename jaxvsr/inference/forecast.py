@@ -3,6 +3,7 @@
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import numpy as np
 
 from jaxvsr import weights
 from jaxvsr.errors import InputError
-from jaxvsr.host.progress import clock
+from jaxvsr.host.progress import amount, clock
 from jaxvsr.inference.plan import Plan
 from jaxvsr.inference.settings import Settings
 from jaxvsr.models import MODELS
@@ -41,11 +42,11 @@ class Forecast:
         pixels = f"{self.shape[1]}x{self.shape[0]}"
         if self.frames is None:
             return (
-                f"about {self.seconds:.2f} s and {_bytes(self.size)} for each frame of {pixels}; "
+                f"about {self.seconds:.2f} s and {amount(self.size)} for each frame of {pixels}; "
                 "how many there are the input does not say"
             )
         wait, frames = clock(self.seconds), f"{self.frames} frames of {pixels}"
-        return f"about {wait} for {frames}; the output will take about {_bytes(self.size)}"
+        return f"about {wait} for {frames}; the output will take about {amount(self.size)}"
 
     def facts(self) -> dict:
         """For programs."""
@@ -74,12 +75,11 @@ def foresee(plan: Plan, output: Path, planes, seconds: float, left: int | None, 
     """
     begin = time.perf_counter()
     size = _key_frame(plan, planes, output, folder)
-    slowest = max(seconds, time.perf_counter() - begin)
+    slowest, count = max(seconds, time.perf_counter() - begin), 1 if left is None else left
     if output.suffix.lower() == ".y4m":
-        size = sum(plane.nbytes for plane in planes)
-    elif plan.encoding is not None and plan.encoding.codec not in INTRA:
+        return Forecast(slowest * count, sum(p.nbytes for p in planes) * count, left, plan.size)
+    if plan.encoding is not None and plan.encoding.codec not in INTRA:
         size *= _between(plan.info)
-    count = 1 if left is None else left
     sound = 0.0 if plan.encoding is None else _others(plan.info) * count
     return Forecast(slowest * count, size * count + sound, left, plan.size)
 
@@ -143,16 +143,10 @@ def lighter(net, settings: Settings) -> str:
     return f"--model {LIGHT}{same} is about {factor:.0f} times lighter"
 
 
+@cache
 def _work(name: str, module) -> float:
     """Operations for each pixel of the input."""
     if name not in MODELS:
         return 0.0
     scale = getattr(module, "scale", 1)
     return cost(module)[1] * scale**2
-
-
-def _bytes(size: float) -> str:
-    for unit, most in (("kB", 1e6), ("MB", 1e9)):
-        if size < most:
-            return f"{max(size / (most / 1000), 0.1):.3g} {unit}"
-    return f"{size / 1e9:.3g} GB"

@@ -88,11 +88,6 @@ def _ways(size: int, smallest: int, reach: int, multiple: int) -> list[tuple[int
     return ways
 
 
-def gigabytes(size: float) -> str:
-    """As people read it."""
-    return f"{size / 1e9:.1f} GB"
-
-
 def shrunk(cores: tuple[int, int], fits: Callable[[tuple[int, int]], bool], smallest: int):
     """The first of ever smaller tiles that fits; None where not even the smallest does."""
     while not fits(cores):

@@ -27,9 +27,11 @@ REMEDY = "go online, or download it elsewhere and give its path"
 
 def locate(source: str) -> Path:
     """The file that a packaged name, a path or a URL (optionally `#sha256=HEX`) stands for."""
-    if source.startswith(("https://", "http://")):
+    path = Path(source)
+    if source.startswith(("https://", "http://")) and not os.path.exists(source):
         return fetch(source)
-    path = Path(source).expanduser()
+    if source.startswith("~") and not path.exists():
+        path = Path(os.path.expanduser(source))
     if path.is_dir():
         raise WeightsError(f"{source}: a folder; give the checkpoint file in it")
     if path.is_file() or source not in PACKAGED:
