@@ -264,10 +264,15 @@ class Engine:
             if not self._cuts:
                 raise self._refusal(inputs, whole.total, room)
         frames = jax.eval_shape(self._pad_head, inputs)
-        early = self._early(*self._shape(inputs)[1:])
+        _, *sides = self._shape(inputs)
+        early = self._early(*sides)
         out = self._out(frames, early), jax.ShapeDtypeStruct((), bool)
         kept = frames.size * 4 + out[0].size * out[0].dtype.itemsize
         spare = min(room - kept, limit)
+        if not early:
+            finish = memory.needs(self._close, out[0], *sides, early)
+            if finish and out[0].size * 4 + finish.total > room:
+                raise self._refusal(inputs, out[0].size * 4 + finish.total, room)
         if before is None:
             pixels = SAFE * spare / max(whole.work, 1) * math.prod(frames.shape[-3:-1])
             how = SMALLEST_TILE, self.spec.reach, self.spec.multiple
