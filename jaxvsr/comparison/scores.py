@@ -47,8 +47,7 @@ class Scores:
         """Indices of the frames that have a value, the worst first."""
         values = np.asarray(self.frames[metric], np.float64)
         known = np.flatnonzero(~np.isnan(values))
-        sign = 1 if METRICS[metric].higher_is_better else -1
-        return known[np.argsort(sign * values[known], kind="stable")]
+        return known[np.argsort(-METRICS[metric].loss(values[known]), kind="stable")]
 
     def equal(self, metric: str) -> int:
         """Frames whose value is infinite."""

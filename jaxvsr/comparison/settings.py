@@ -12,7 +12,7 @@ class Settings:
 
     metrics: tuple[str, ...] = DEFAULT
     """What to measure: psnr psnr_y ssim ssim_y ms_ssim ms_ssim_y lpips lpips_squeeze lpips_vgg niqe
-    vmaf vmaf_neg tpsnr tssim tof tlp warp_error, or all."""
+    vmaf vmaf_neg tpsnr tssim tof tlp warp_error mesh detail grain flicker, or all."""
     crop: int = 0
     """Pixels to leave out at each border, in every metric."""
     offset: float = 0.0
