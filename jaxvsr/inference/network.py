@@ -10,11 +10,10 @@ from jaxvsr import weights
 from jaxvsr.clip import scenes
 from jaxvsr.errors import UsageError
 from jaxvsr.inference.engine import Engine, target_size
+from jaxvsr.inference.settings import DEFAULT_MODEL
 
-DEFAULT = "sr_unet_light_x2"
 
-
-def load(name_or_path: str = DEFAULT, **options) -> "Network":
+def load(name_or_path: str = DEFAULT_MODEL, **options) -> "Network":
     """Loads a packaged network by name, or a checkpoint by path or URL, as a `Network`.
 
     `options` are those of `Network`. Raises WeightsError for a file that is not a checkpoint

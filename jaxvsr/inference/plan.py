@@ -57,13 +57,9 @@ def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
 
 def result_size(height, width, scale, settings: Settings, subsampling=(1, 1)) -> tuple[int, int]:
     """(height, width) asked for, each a multiple of what the chroma format needs."""
-    if None not in (settings.scale, settings.height):
-        raise UsageError("--scale and --height exclude each other; give one")
     if settings.height is not None:
         scale = settings.height / height
     factor = scale if settings.scale is None else settings.scale
-    if factor <= 0:
-        raise UsageError(f"--scale and --height must be positive; this asks for {factor:g} times")
     sides = (height * factor, width * factor)
     size = tuple(max(1, round(s / m)) * m for s, m in zip(sides, subsampling, strict=True))
     if max(size) > LARGEST:

@@ -306,7 +306,7 @@ def test_models_are_listed_with_their_facts(capsys):
     heads, *lines = table.splitlines()
     assert len(lines) == len(rows) and "flops" in heads and "paper" in heads
     listed = [line.split()[0] for line in names.splitlines()[1:]]
-    assert listed == list(told["packaged"]) and network.DEFAULT in listed
+    assert listed == list(told["packaged"]) and network.DEFAULT_MODEL in listed
 
 
 def test_preview_never_replaces_its_input(tmp_path, capsys):
