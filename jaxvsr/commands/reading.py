@@ -136,7 +136,7 @@ def parser_of(kind: type, prog: str, about: str) -> argparse.ArgumentParser:
     """The parser of a dataclass; what is not given stays away from its namespace."""
     parser = _Parser(
         prog=prog,
-        description=about,
+        description=about or inspect.getdoc(kind),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -163,10 +163,12 @@ def read(kind: type[T], args: Sequence[str] | None = None, *, prog: str, about: 
     `--help` ends the process. Raises UsageError, in one line, for what cannot be.
     """
     args = sys.argv[1:] if args is None else list(args)
-    parser = parser_of(kind, prog, about or inspect.getdoc(kind) or "")
-    given = vars(parser.parse_args(_sorted(args, list(options_of(kind)), prog)))
+    parser, options = parser_of(kind, prog, about), list(options_of(kind))
+    given = vars(parser.parse_args(_sorted(args, options, prog)))
+    places = {option.path for option in options if option.place}
     paths = {tuple(dest.split(".")): value for dest, value in given.items()}
-    return _made(kind, {path: value for path, value in paths.items() if value not in (None, [])})
+    left = {path for path, value in paths.items() if path in places and value in (None, [])}
+    return _made(kind, {path: value for path, value in paths.items() if path not in left})
 
 
 def _sorted(args: list[str], options: list[Option], prog: str) -> list[str]:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError
-from jaxvsr.host.places import check_parent, check_place
+from jaxvsr.host.places import check_parent, check_place, make_folder
 from jaxvsr.inference.settings import Settings
 from jaxvsr.video import colour, encode, mux
 from jaxvsr.video.sequence import first_picture, is_pattern
@@ -79,6 +79,8 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
     check_place(source, there, overwrite=settings.overwrite)
     if there.is_dir():
         raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
+    if is_pattern(output):
+        make_folder(output.parent)
     check_parent(output)
     free, wanted = shutil.disk_usage(output.parent).free, source.stat().st_size + SPARE
     if free < wanted:
