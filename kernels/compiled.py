@@ -27,8 +27,8 @@ import jax.numpy as jnp
 if __name__ == "__main__" and find_spec("triton") is None:
     sys.exit('the kernels need Triton: pip install ".[kernels]"')
 
-from kernels import launch  # noqa: E402
-from kernels.op import Config, Op  # noqa: E402
+from kernels import launch
+from kernels.op import Config, Op
 
 ROOT = Path(__file__).parent.parent
 SHARED = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}  # bytes a block

@@ -27,6 +27,7 @@ from jaxvsr.comparison.scores import Scores
 from jaxvsr.comparison.sources import Source, open_source
 from jaxvsr.errors import DAMAGED, UsageError
 from jaxvsr.host import allocator, cores, places
+from jaxvsr.host.programs import keep_programs
 from jaxvsr.inference.film import find_device
 
 
@@ -35,6 +36,7 @@ def run(options) -> int:
     asked = [candidates.parse(text) for text in options.candidates]
     _check(options, asked)
     allocator.keep_memory()
+    keep_programs()
     cores.show()
     truth = open_source(options.reference)
     opened = [replace(c, path=open_source(c.path)) for c in asked]

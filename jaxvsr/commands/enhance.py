@@ -33,9 +33,11 @@ class Enhance:
     def run(self) -> int:
         """Does it, and returns the exit status."""
         from jaxvsr import weights
+        from jaxvsr.host.programs import keep_programs
         from jaxvsr.inference import enhance
 
         enhance.check_source(self.input)
+        keep_programs()
         net = weights.load(self.model)
         show = "json" if self.json else "text"
         what, errors = (net, self.input, self.output, self.settings), Complaints()

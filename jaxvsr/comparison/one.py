@@ -17,6 +17,7 @@ def compare(reference, candidate, *, metrics: str | Sequence[str] = DEFAULT, **s
     shortest, start, duration. A metric that cannot be had, for want of weights or of a program, is
     told in `Scores.unavailable`. Raises a `JaxvsrError` that says in one line what is wrong.
     """
-    asked = chosen(Settings, {"metrics": metrics, **settings})
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    asked = chosen(Settings, {"metrics": names, **settings})
     (scores,) = compare_all(reference, [candidate], asked)
     return scores

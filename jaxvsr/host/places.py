@@ -56,3 +56,9 @@ def make_folder(path: Path) -> None:
         raise OutputError(f"{path.parent}: no such folder; make it first") from None
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror}; choose another output") from error
+
+
+def cache_folder() -> Path:
+    """JAXVSR_CACHE, or jaxvsr in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("JAXVSR_CACHE") or f"{home}/jaxvsr").expanduser()

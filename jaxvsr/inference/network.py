@@ -10,7 +10,7 @@ from jaxvsr import weights
 from jaxvsr.clip import scenes
 from jaxvsr.errors import UsageError
 from jaxvsr.inference.engine import Engine, target_size
-from jaxvsr.inference.settings import DEFAULT_MODEL
+from jaxvsr.inference.settings import DEFAULT_MODEL, SCALE, TILE
 
 
 def load(name_or_path: str = DEFAULT_MODEL, **options) -> "Network":
@@ -43,7 +43,9 @@ class Network:
         impl: str = "auto",
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
-        self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
+        self.params, self.size = loaded.params, size
+        self.scale = loaded.spec.scale if scale is None else SCALE.read("scale", scale)
+        tile = TILE.read("tile", tile, int)
         self._engine = partial(Engine, loaded, dtype=dtype, tile=tile, impl=impl)
         self._engines: dict = {}
 

@@ -51,6 +51,8 @@ def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
     sar = info.sar if encoding else Fraction(1)  # pictures cannot tell that pixels are not square
     shape = (info.height, round(info.width * info.sar / sar))
     size = result_size(*shape, net.spec.scale, settings, target.subsampling)
+    if encoding:
+        encode.check_width(encoding.codec, size[1])
     batch = 1 if net.spec.recurrent else settings.batch or 1
     return Plan(info, size, encoding, target, sar, batch, -(-SEGMENT // batch) * batch)
 

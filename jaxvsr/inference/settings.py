@@ -8,6 +8,8 @@ from jaxvsr.errors import UsageError
 from jaxvsr.host.options import SIDE, Range, Time, check
 
 DEFAULT_MODEL = "sr_unet_light_x2"
+SCALE = Range(0.01, 100)
+TILE = Range(0, 16384, "a whole number of pixels")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Settings:
     cannot be, with what could.
     """
 
-    scale: Annotated[float | None, Range(0.01, 100)] = None
+    scale: Annotated[float | None, SCALE] = None
     """How many times larger, 0.01 to 100 (default: as much as the network enlarges)."""
     height: Annotated[int | None, SIDE] = None
     """Wanted height in pixels, instead of --scale."""
@@ -48,7 +50,7 @@ class Settings:
     """How it runs: XLA; the Triton kernels of a checkout, on an NVIDIA GPU, 3x3 convolutions by
     Winograd's algorithm or not; or on such a GPU whatever is fastest, layer by layer, measured on
     its first day."""
-    tile: Annotated[int, Range(0, 16384, "a whole number of pixels")] = 0
+    tile: Annotated[int, TILE] = 0
     """Side of a tile in input pixels; 0 runs whole frames and halves by itself if it must."""
     batch: Annotated[int | None, Range(1, 1024, "a whole number of frames")] = None
     """Frames per call of the network (default: 1)."""

@@ -54,20 +54,22 @@ def check(codec: str) -> None:
     if family not in ("h264", "hevc", "av1") or (family, kind) == ("av1", "videotoolbox"):
         raise UsageError(f"{codec}: there is no such encoder; {instead}")
     try:
-        context = av.CodecContext.create(codec, "w")
-    except (av.codec.codec.UnknownCodecError, ValueError):
+        opened(codec)
+    except av.codec.codec.UnknownCodecError:
         raise UsageError(f"{codec}: the FFmpeg in PyAV has no such encoder; {instead}") from None
+    except (av.FFmpegError, OSError, ValueError):
+        lack = f"needs {MAKERS[kind].device}, and none can be used here"
+        raise UsageError(f"{codec}: {lack}; {instead}") from None
+
+
+def opened(codec: str) -> None:
+    """Opens the encoder for a small picture, as its driver and device allow, or raises."""
     quiet()
+    context = av.CodecContext.create(codec, "w")
     context.width = context.height = PROBE
     context.pix_fmt, context.time_base, context.framerate = FORMATS[0], Fraction(1, 25), 25
-    try:
-        with priority.ordinary():
-            context.open()
-    except (av.FFmpegError, OSError, ValueError):
-        what = MAKERS[kind].device
-        raise UsageError(
-            f"{codec}: it needs {what}, and none can be used here; {instead}"
-        ) from None
+    with priority.ordinary():
+        context.open()
 
 
 def options(codec: str, crf: float | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from jaxvsr.errors import WeightsError
+from jaxvsr.host.places import cache_folder
 
 PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; what it is for
     "sr_unet_light_x2": "small and fast, nearest to the truth; the default",
@@ -41,12 +42,6 @@ def locate(source: str) -> Path:
     if not packaged.is_file():
         raise WeightsError(f"{source}: its file {packaged.name} is not installed; reinstall jaxvsr")
     return packaged
-
-
-def cache_folder() -> Path:
-    """JAXVSR_CACHE, or jaxvsr in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("JAXVSR_CACHE") or f"{home}/jaxvsr").expanduser()
 
 
 def fetch(url: str, remedy: str = REMEDY) -> Path:

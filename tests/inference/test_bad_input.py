@@ -63,6 +63,13 @@ def test_video_without_one_whole_frame(run, tmp_path):
     assert_refused(run(source, "--model", "bicubic"), 3, "a.mkv")
 
 
+def test_a_width_at_which_x265_ends_the_process(run, tmp_path):
+    source = media.film(tmp_path / "a.mkv", media.Picture(frames=2, width=96, height=64))
+    asked = ("--model", "bicubic", "--codec", "h265", "--scale", 0.5)
+    assert_refused(run(source, *asked), 2, "a width of 48", "libx264")
+    assert main(["degrade", str(source)]) == 2  # whose default recipe halves, for x265
+
+
 def test_empty_folder(run, tmp_path):
     (tmp_path / "empty").mkdir()
     outcome = run(tmp_path / "empty", "--model", "bicubic")
