@@ -385,9 +385,8 @@ def write(folder: Path | None, facts: dict[str, str], rows: Sequence[dict]) -> N
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    day = facts["date"].split()[0]
     kind = "".join(c if c.isalnum() else "_" for c in facts["device"]).strip("_").lower()
-    path = folder / f"train_{kind}_{day}.json"
+    path = folder / f"train_{kind}_{facts['date'].split()[0]}.json"
     path.write_text(json.dumps({"facts": facts, "rows": list(rows)}, indent=1) + "\n")
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.with_suffix(".csv").open("w", newline="") as file:

@@ -9,7 +9,7 @@ import urllib.request
 from importlib import resources
 from pathlib import Path
 
-from jaxvsr.errors import WeightsError
+from jaxvsr.errors import WeightsError, nearest
 from jaxvsr.host.places import cache_folder
 
 PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; what it is for
@@ -36,7 +36,7 @@ def locate(source: str) -> Path:
     if path.is_file() or source not in PACKAGED:
         if path.is_file() or path.with_suffix(".param").is_file():
             return path
-        names = ", ".join(PACKAGED)
+        names = f"{', '.join(PACKAGED)}{nearest(source, [*PACKAGED, 'bicubic', 'lanczos'])}"
         raise WeightsError(f"{source}: no such weights; give a file, a URL, or one of: {names}")
     packaged = Path(str(resources.files("jaxvsr") / "weights_data" / f"{source}.safetensors"))
     if not packaged.is_file():

@@ -92,6 +92,11 @@ def test_hardware_is_told_of_quality():
     assert hardware.software_of("av1_nvenc") == "libsvtav1" and not hardware.software_of("libx264")
 
 
+def test_a_mistyped_network_is_told_its_nearest_name():
+    with pytest.raises(jaxvsr.JaxvsrError, match="did you mean sr_unet_light_x2?"):
+        jaxvsr.load("sr_unet_ligth_x2")
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
