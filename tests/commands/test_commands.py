@@ -93,7 +93,7 @@ def test_hardware_is_told_of_quality():
 
 
 def test_a_mistyped_network_is_told_its_nearest_name():
-    with pytest.raises(jaxvsr.JaxvsrError, match="did you mean sr_unet_light_x2?"):
+    with pytest.raises(jaxvsr.JaxvsrError, match="did you mean sr_unet_light_x2"):
         jaxvsr.load("sr_unet_ligth_x2")
 
 
