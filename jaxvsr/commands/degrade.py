@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
+from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, aligned, finish
-from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
-from jaxvsr.degradation.presets import PRESETS, recipe
 from jaxvsr.errors import UsageError
+from jaxvsr.host.options import Time
 from jaxvsr.inference.settings import Settings
 
 
@@ -22,14 +20,14 @@ class Degrade:
     type, bytes and QP. The same command gives the same bytes.
     """
 
-    input: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="INPUT")] = None
+    input: Annotated[Path | None, Positional("INPUT")] = None
     """A video, a picture, or a folder of either."""
-    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
+    output: Annotated[Path | None, Positional("OUTPUT")] = None
     """Result; .mp4 .mkv .webm .mov, a picture, or (without a codec) pictures by a pattern such as
     %05d.png. By default it lies beside the input."""
     preset: str = "sr-unet"
-    """The recipe to begin with; see --list."""
-    presets: Annotated[bool, tyro.conf.arg(name="list")] = False
+    """The recipe to begin with; see --list. The encoder's own preset is --speed."""
+    list: bool = False
     """Show the presets and what they do."""
     factor: float | None = None
     """Sides are divided by this: 2, 1.5 ..."""
@@ -64,10 +62,10 @@ class Degrade:
     """The encoder's own preset: veryfast, medium ..., a number for VP9 and AV1."""
     gop: int | None = None
     """Frames from one key frame to the next, at most."""
-    start: float | None = None
-    """Second to begin at."""
-    duration: float | None = None
-    """Seconds to take."""
+    start: Annotated[float | str | None, Time()] = None
+    """Second to begin at, or a time such as 00:01:02.5 (default: the beginning)."""
+    duration: Annotated[float | str | None, Time(above=True)] = None
+    """Seconds to take, or a time (default: to the end)."""
     drop: bool = False
     """Leave out streams that the output's container cannot hold, instead of refusing."""
     overwrite: bool = False
@@ -77,8 +75,10 @@ class Degrade:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
-        if self.presets:
-            print(aligned([row(name) for name in PRESETS]))
+        from jaxvsr.degradation.anything import default_output, degrade_folder, degrade_path
+
+        if self.list:
+            print(aligned(rows()))
             return 0
         if self.input is None:
             raise UsageError("no INPUT; name a video, a picture or a folder (--help tells more)")
@@ -93,15 +93,23 @@ class Degrade:
 
     def recipe(self):
         """The preset's recipe with what was given in its place."""
+        from jaxvsr.degradation.presets import recipe
+
         names = ("factor", "downscale", "sigma", "taps", "phase", "blur", "noise", "seed", "codec")
         names += ("crf", "kbps", "vbv", "gop")
         changes = {name: getattr(self, name) for name in names}
         return recipe(self.preset, preset=self.speed, **changes)
 
 
-def row(name: str) -> dict:
-    """A preset as a row of the list."""
-    made, preset = PRESETS[name].recipe, PRESETS[name]
+def rows() -> list[dict]:
+    """The presets as rows of the list."""
+    from jaxvsr.degradation.presets import PRESETS
+
+    return [_row(name, preset) for name, preset in PRESETS.items()]
+
+
+def _row(name: str, preset) -> dict:
+    made = preset.recipe
     rate = "lossless" if made.codec is None else f"{made.codec} {made.preset}"
     if made.codec:
         rate += f" CRF {made.crf:g}" if made.kbps is None else f" {made.kbps:g} kb/s"

@@ -4,13 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from jaxvsr import weights
+from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, finish
-from jaxvsr.inference.enhance import check_source, enhance_folder, enhance_path, enhance_preview
-from jaxvsr.inference.network import DEFAULT
-from jaxvsr.inference.settings import Settings
+from jaxvsr.inference.settings import DEFAULT_MODEL, Settings
 
 
 @dataclass(frozen=True)
@@ -21,14 +17,14 @@ class Enhance:
     the same command is given again.
     """
 
-    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
+    input: Annotated[Path, Positional("INPUT")]
     """A video, a picture, or a folder of either."""
-    output: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="OUTPUT")] = None
+    output: Annotated[Path | None, Positional("OUTPUT")] = None
     """Result; .mp4 .mkv .webm .mov .y4m, a picture, or pictures by a pattern such as %05d.png.
     By default it lies beside the input."""
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
-    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
     preview: bool = False
     """Write only a picture that compares one frame before and after."""
     json: bool = False
@@ -36,14 +32,19 @@ class Enhance:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
-        check_source(self.input)
+        from jaxvsr import weights
+        from jaxvsr.host.programs import keep_programs
+        from jaxvsr.inference import enhance
+
+        enhance.check_source(self.input)
+        keep_programs()
         net = weights.load(self.model)
         show = "json" if self.json else "text"
         what, errors = (net, self.input, self.output, self.settings), Complaints()
         if self.preview:
-            results = [enhance_preview(*what)]
+            results = [enhance.enhance_preview(*what)]
         elif self.input.is_dir():
-            results = enhance_folder(*what, show, errors)
+            results = enhance.enhance_folder(*what, show, errors)
         else:
-            results = [enhance_path(*what, show)]
+            results = [enhance.enhance_path(*what, show)]
         return finish(results, errors, silent=self.json)

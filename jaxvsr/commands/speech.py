@@ -1,8 +1,9 @@
 """What the command line says: tables on stdout, one line for each error on stderr."""
 
 import sys
+from collections.abc import Callable
 
-from jaxvsr.errors import DAMAGED, JaxvsrError
+from jaxvsr.errors import DAMAGED, JaxvsrError, StoppedError
 from jaxvsr.inference.settings import Result
 
 
@@ -14,9 +15,22 @@ def aligned(rows: list[dict]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def complain(error: BaseException) -> None:
+def complain(error: BaseException | str) -> None:
     """One line on stderr."""
     print(f"jaxvsr: {error}", file=sys.stderr)
+
+
+def answer(work: Callable[[], object]) -> int:
+    """Does the work and returns its exit status; what a user can act on is one line on stderr."""
+    try:
+        status = work()
+    except JaxvsrError as error:
+        complain(error)
+        return error.status
+    except KeyboardInterrupt:
+        complain("stopped")
+        return StoppedError.status
+    return status if isinstance(status, int) else 0
 
 
 def finish(results: list[Result], errors: list[JaxvsrError], *, silent: bool) -> int:

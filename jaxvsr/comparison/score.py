@@ -47,14 +47,6 @@ class Ready:
         return tuple(name for name in self.names if METRICS[name].kind in kinds)
 
 
-def names_of(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Keys of METRICS, each once; "all" stands for all of them."""
-    if unknown := [name for name in asked if name not in METRICS and name != "all"]:
-        known = ", ".join(METRICS)
-        raise UsageError(f"no metric {', '.join(unknown)}; choose from {known}, all")
-    return tuple(METRICS) if "all" in asked else tuple(dict.fromkeys(asked))
-
-
 def make_ready(names: tuple[str, ...]) -> Ready:
     """Loads what metrics need. What cannot be loaded makes its metrics unavailable, no more."""
     params, missing = {}, {}
