@@ -14,32 +14,36 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import tyro
 
 import jaxvsr
 from experiments import tell_library
 from experiments.report.cells import CLIPS, read_clip
+from jaxvsr.commands.reading import Positional, read
 from jaxvsr.degradation import Recipe, spoil
 from jaxvsr.errors import UsageError
+from jaxvsr.host.options import Range
 from jaxvsr.train import exit_status
 
 SCORES = {"psnr": 2, "psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}  # decimals
+
+MODELS = ("bicubic", "lanczos", "sr_unet_light_x2")
 
 
 @dataclass(frozen=True)
 class Config:
     """Frames before `skip` are coded but not scored: most of a video lies deep in its GOPs."""
 
-    models: tyro.conf.Positional[tuple[str, ...]] = ("bicubic", "lanczos", "sr_unet_light_x2")
+    models: Annotated[tuple[str, ...], Positional("MODEL")] = MODELS
     clips: tuple[str, ...] = CLIPS
     codecs: tuple[str, ...] = ("libx264", "libx265")
-    crfs: tuple[int, ...] = (18, 23, 28, 33, 38)
+    crfs: Annotated[tuple[int, ...], Range(0, 63)] = (18, 23, 28, 33, 38)
     preset: str = "medium"
     shrink: str = "bicubic"
-    skip: int = 12
-    frames: int = 24
+    skip: Annotated[int, Range(0)] = 12
+    frames: Annotated[int, Range(1)] = 24
     output: Path | None = None
     """A file that gets one JSON object a line, for each model, clip, codec and CRF."""
 
@@ -91,4 +95,4 @@ def table(rows: list[dict]) -> Iterator[str]:
 
 if __name__ == "__main__":
     tell_library()
-    sys.exit(exit_status(lambda: main(tyro.cli(Config))))
+    sys.exit(exit_status(lambda: main(read(Config, prog="python -m experiments.evaluate_clips"))))

@@ -3,44 +3,20 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
-import tyro
-
-import jaxvsr
-from jaxvsr.commands.compare import Compare
-from jaxvsr.commands.degrade import Degrade
-from jaxvsr.commands.enhance import Enhance
-from jaxvsr.commands.models import Models
-from jaxvsr.commands.speech import complain
-from jaxvsr.errors import JaxvsrError, StoppedError
-
-COMMANDS = {"enhance": Enhance, "compare": Compare, "degrade": Degrade, "models": Models}
+from jaxvsr.commands.dispatch import parse
+from jaxvsr.commands.speech import answer
 
 
-def parse(argv: list[str] | None):
-    """The subcommand with its options; help and wrong usage end the process as tyro does it."""
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="python -m jaxvsr",
-        args=argv,
-        description=jaxvsr.__doc__.split("\n")[0],
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; errors become one line on stderr."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # arrows in tables, whatever the console can show
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        return parse(argv).run()
-    except JaxvsrError as error:
-        complain(error)
-        return error.status
-    except KeyboardInterrupt:
-        complain("stopped")
-        return StoppedError.status
+        return answer(lambda: parse(argv).run())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,6 +1,7 @@
 """Errors that a user can act on: one line with the cause and the remedy, and an exit status."""
 
 import errno
+from difflib import get_close_matches
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # codes of an OSError
 
@@ -48,3 +49,19 @@ class StoppedError(JaxvsrError):
 
 
 DAMAGED = 6  # exit status of a finished run whose input was damaged
+
+
+def nearest(value, names) -> str:
+    """ "; did you mean X?" where one of the names is like the value, else nothing."""
+    found = get_close_matches(str(value).lower(), [str(name) for name in names], 1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def choices(value, names) -> str:
+    """What to choose from instead of a value that is none of the names, and the nearest of them."""
+    return f"choose from {', '.join(map(str, names))}{nearest(value, names)}"
+
+
+def unknown(what: str, value, names) -> str:
+    """One line about a name that nothing has: what there is instead."""
+    return f"no {what} {value or repr(value)}; {choices(value, names)}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvsr import ops
 
@@ -121,9 +122,11 @@ def trained_folded(net: nn.Module) -> Callable:
 
 
 def _fold_block(params: Mapping, folded: bool | str) -> dict:
+    """In NumPy where the parameters are: JAX would compile each of these sums for itself."""
     conv3, conv1 = params["conv1"], params["conv_adapter"]
-    centre = jnp.asarray(conv1["kernel"])[0, 0]
+    on = np if isinstance(conv3["kernel"], np.ndarray) else jnp
+    centre = on.asarray(conv1["kernel"])[0, 0]
     if folded is True:
-        centre += jnp.eye(len(centre), dtype=centre.dtype)
-    kernel = jnp.asarray(conv3["kernel"]).at[1, 1].add(centre)
+        centre = centre + on.eye(len(centre), dtype=centre.dtype)
+    kernel = conv3["kernel"] + on.pad(centre[None, None], ((1, 1), (1, 1), (0, 0), (0, 0)))
     return {"conv1": {"kernel": kernel, "bias": conv3["bias"] + conv1["bias"]}}

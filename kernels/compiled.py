@@ -8,20 +8,24 @@ shared memory per block. It exits with 1 where something does not compile or pas
 stack means spilled registers, more shared memory than the device has means no launch at all.
 """
 
+import argparse
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import tyro
+
+if __name__ == "__main__" and find_spec("triton") is None:
+    sys.exit('the kernels need Triton: pip install ".[kernels]"')
 
 from kernels import launch
 from kernels.op import Config, Op
@@ -78,6 +82,18 @@ class Args:
     """Every config that may be tried, not only the one that is taken where none was measured."""
     quick: bool = False
     """Only the first shape of the bench, no float32, and one dtype's gradient."""
+
+
+def parsed(args: Sequence[str]) -> Args:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="kernels.compiled", description=Args.__doc__)
+    parser.add_argument("--target", nargs="+", type=int, choices=SHARED, help="capabilities")
+    parser.add_argument("--op", nargs="*", help="names of operations; all without")
+    parser.add_argument("--dtype", nargs="*", help="all that an operation has, without")
+    parser.add_argument("--every", action="store_true", help="every config that may be tried")
+    parser.add_argument("--quick", action="store_true", help="the first shape, and no float32")
+    given = {name: value for name, value in vars(parser.parse_args(args)).items() if value}
+    return Args(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
 
 
 def compiled(args: Args) -> list[Row]:
@@ -210,4 +226,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Args)) > 0)
+    sys.exit(main(parsed(sys.argv[1:])) > 0)

@@ -4,6 +4,8 @@ python tests/little_run.py FOLDER [--steps N] [--pause SECONDS] [--save SECONDS]
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ import optax
 
 from jaxvsr import train
 
+HERE = Path(__file__).parent
 ROWS = 8
 CONFIG = {"rate": 1e-2, "rows": ROWS}
 
@@ -127,6 +130,15 @@ def run(folder: Path, steps=30, pause=0.0, save=1e9, batches=None, **options) ->
     batches = batches or Batches(pause=pause, host=host, hosts=hosts)
     settings = settings | {"validate": validate} | options
     return train.fit(folder, game(), phases(steps), params(), batches, **settings)
+
+
+def start(folder: Path, *options: str, devices: int = 1, **env: str) -> subprocess.Popen:
+    """A run in a process of its own with so many devices; of repeated flags XLA takes the last."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    paths = f"{HERE.parent}:{HERE}"
+    env = {**os.environ, "PYTHONPATH": paths, "XLA_FLAGS": flags, **env}
+    command = [sys.executable, __file__, str(folder), *options]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 
 def leaves(state) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ counts. Compiling is left out: programs are kept on disk, and the first turn doe
 """
 
 import platform
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from datetime import date
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import av
 import jax
 import numpy as np
-import tyro
 
+from jaxvsr.commands.reading import read
+from jaxvsr.commands.speech import answer
 from jaxvsr.comparison.pairs import make_plan, paired
 from jaxvsr.comparison.run import compare
 from jaxvsr.comparison.score import make_ready, measure
@@ -26,6 +29,7 @@ from jaxvsr.comparison.sources import Film
 from jaxvsr.data.synthetic import scene
 from jaxvsr.errors import JaxvsrError
 from jaxvsr.host import allocator, cores
+from jaxvsr.host.options import SIDE, Range
 from tools.bench_enhance import compiled_once, interleaved
 
 TARGET = 1.3  # times the readers alone
@@ -37,11 +41,11 @@ class Args:
 
     clip: Path | None = None
     """What is coded twice and compared; a made-up moving scene by default."""
-    width: int = 1920
-    height: int = 1080
+    width: Annotated[int, SIDE] = 1920
+    height: Annotated[int, SIDE] = 1080
     """Size of the made-up scene."""
-    frames: int = 48
-    rounds: int = 3
+    frames: Annotated[int, Range(1)] = 48
+    rounds: Annotated[int, Range(1)] = 3
     vmaf: bool = True
     """Measure VMAF beside the rest, too."""
 
@@ -92,7 +96,7 @@ def pictures(args: Args):
 
 def speed(films: list[Film], count: int, args: Args) -> None:
     """Readers alone against the default metrics, and each metric by itself."""
-    tasks: dict[str, Callable[[], object]] = {"readers alone": lambda: read(films)}
+    tasks: dict[str, Callable[[], object]] = {"readers alone": lambda: decoded(films)}
     for names in (DEFAULT, *((name,) for name in DEFAULT)):
         tasks[" ".join(names)] = lambda n=names: compare(films[0], films[1:], Settings(n))
     seconds = interleaved(tasks, args.rounds)
@@ -103,7 +107,7 @@ def speed(films: list[Film], count: int, args: Args) -> None:
     print(f"  {' '.join(DEFAULT)} / readers alone: {ratio:.2f} (aim: at most {TARGET})")
 
 
-def read(films: list[Film]) -> int:
+def decoded(films: list[Film]) -> int:
     """Decodes both to planes in their threads, paired, and does nothing with them."""
     plan = make_plan(films[0], films[1:], Settings())
     return sum(1 for _ in paired(films[0], films[1:], plan))
@@ -157,4 +161,4 @@ def lpips(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    sys.exit(answer(lambda: main(read(Args, prog="python -m tools.bench_compare"))))

@@ -8,22 +8,25 @@ core can draw of scenes with and without their optical flow.
 
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
-import tyro
 
 from jaxvsr import train
+from jaxvsr.commands.reading import read
+from jaxvsr.commands.speech import answer
 from jaxvsr.data import made_up, pipeline, sources
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.degradation import Recipe
 from jaxvsr.host import cores
+from jaxvsr.host.options import Range
 from tools.bench_train import Case, InJAX
 
 RECIPE = Recipe(factor=2, crf=28)
@@ -37,14 +40,14 @@ class Args:
     """Videos or folders of frames to cut from."""
     quick: bool = False
     """A few batches and steps, and without the scenes: whether the feed is faster, alone."""
-    batches: int = 100
-    steps: int = 10
+    batches: Annotated[int, Range(1)] = 100
+    steps: Annotated[int, Range(1)] = 10
     """Of training."""
     accelerator: Literal["cpu", "gpu", "tpu"] = "cpu"
     """That trains."""
-    shots: int = 24
+    shots: Annotated[int, Range(1)] = 24
     """Made-up scenes in the cached folder."""
-    threads: int = cores.usable()
+    threads: Annotated[int, Range(1)] = cores.usable()
     flips: str = "horizontal"
 
 
@@ -140,4 +143,4 @@ def seconds(draw: Callable[[int], None], count: int = 60) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    sys.exit(answer(lambda: main(read(Args, prog="python -m tools.bench_data"))))

@@ -17,16 +17,18 @@ from datetime import date
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jaxvsr
 from jaxvsr import ops, weights
+from jaxvsr.commands.reading import read
+from jaxvsr.commands.speech import answer
 from jaxvsr.data.synthetic import scene, tone
+from jaxvsr.host.options import SIDE, Range
 from jaxvsr.inference.engine import Engine
 from jaxvsr.models.sr_unet import SRUNet
 from jaxvsr.models.srresnet import SRResNet
@@ -45,12 +47,12 @@ class Args:
     only: tuple[Literal["stages", "networks", "convolutions", "memory"], ...] = PARTS
     model: str = "sr_unet_light_x2"
     """What is run in the stages and for memory."""
-    width: int = 960
-    height: int = 540
-    frames: int = 24
+    width: Annotated[int, SIDE] = 960
+    height: Annotated[int, SIDE] = 540
+    frames: Annotated[int, Range(1)] = 24
     """Length of the film in the stages."""
-    rounds: int = 3
-    lengths: tuple[int, int] = (300, 3000)
+    rounds: Annotated[int, Range(1)] = 3
+    lengths: Annotated[tuple[int, int], Range(1)] = (300, 3000)
     """Frames of the short and of the long film whose memory is compared."""
 
 
@@ -247,4 +249,4 @@ def write_film(path: Path, frames: int, height: int, width: int) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    sys.exit(answer(lambda: main(read(Args, prog="python -m tools.bench_enhance"))))

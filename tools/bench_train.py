@@ -21,7 +21,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 # Before JAX starts: what it reserves on a GPU, PyTorch would lack.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -31,14 +31,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from jaxvsr import losses, train
+from jaxvsr.commands.reading import read
+from jaxvsr.commands.speech import answer
 from jaxvsr.data import made_up, pipeline
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.data.synthetic import scene
 from jaxvsr.degradation import Recipe
 from jaxvsr.host import cores
+from jaxvsr.host.options import Range
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.sr_unet import SRUNet
@@ -70,12 +72,12 @@ class Args:
 
     networks: tuple[Literal["sr_unet", "srresnet"], ...] = ("sr_unet", "srresnet")
     losses: tuple[Literal["l1", "l1+ssim", "gan"], ...] = ("l1",)
-    batch: int = 8
+    batch: Annotated[int, Range(1)] = 8
     patch: int = 48
     """Side of a crop in input pixels; the true one is twice as large."""
     dtype: Dtype = "float32"
-    rounds: int = 7
-    steps: int | None = None
+    rounds: Annotated[int, Range(1)] = 7
+    steps: Annotated[int | None, Range(1)] = None
     """Steps a turn; by default 1 on a CPU and 20 on a GPU."""
     pipeline: bool = True
     """Measure how fast batches are made as well."""
@@ -90,7 +92,7 @@ class Case:
 
     network: str
     losses: str = "l1"
-    batch: int = 8
+    batch: Annotated[int, Range(1)] = 8
     patch: int = 48
     dtype: Dtype = "float32"
     rate: float = 1e-4
@@ -383,9 +385,8 @@ def write(folder: Path | None, facts: dict[str, str], rows: Sequence[dict]) -> N
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    day = facts["date"].split()[0]
     kind = "".join(c if c.isalnum() else "_" for c in facts["device"]).strip("_").lower()
-    path = folder / f"train_{kind}_{day}.json"
+    path = folder / f"train_{kind}_{facts['date'].split()[0]}.json"
     path.write_text(json.dumps({"facts": facts, "rows": list(rows)}, indent=1) + "\n")
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.with_suffix(".csv").open("w", newline="") as file:
@@ -396,4 +397,4 @@ def write(folder: Path | None, facts: dict[str, str], rows: Sequence[dict]) -> N
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    sys.exit(answer(lambda: main(read(Args, prog="python -m tools.bench_train"))))

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import av
 import numpy as np
-import tyro
 from PIL import Image
 
 from jaxvsr import ops
+from jaxvsr.commands.reading import read
+from jaxvsr.commands.speech import answer
 from jaxvsr.data.synthetic import scene, tone
 from jaxvsr.degradation import quantise
+from jaxvsr.host.options import Range
 from jaxvsr.inference.preview import side_by_side
 from jaxvsr.metrics.fidelity import psnr, ssim
-from jaxvsr.video import colour, mux, pixels
+from jaxvsr.video import colour, encode, mux, pixels
 from jaxvsr.video.colour import Colour
 from jaxvsr.video.reader import VideoReader
 
@@ -30,6 +33,8 @@ SIZE = 720, 1280
 LONGEST = 10  # seconds of a person's own clip
 SCORED = 5  # every fifth frame is scored
 SHOWN = 40  # this one is in the picture
+RESULTS = ("input.mp4", "truth.mp4", "side_by_side.png")
+RESULTS += tuple(f"enhanced{suffix}" for suffix in encode.CONTAINERS)
 BT601 = Colour("bt601", False, "left", 8, (2, 2), 6, 6)
 
 
@@ -41,9 +46,9 @@ class Args:
     """Your own video, of which the first 10 s are enhanced."""
     model: str | None = None
     """What `python -m jaxvsr enhance --model` takes."""
-    crf: int = 30
+    crf: Annotated[int, Range(0, 51)] = 30
     """How hard x264 compresses the rendered film: more is worse."""
-    seconds: float = 5
+    seconds: Annotated[float, Range(1 / FPS, 600, "seconds")] = 5
     """Length of the rendered film."""
     folder: Path = Path("demo")
     """Where results go."""
@@ -55,8 +60,17 @@ def main(args: Args) -> int:
     return show_clip(args) if args.clip else show_film(args)
 
 
+def clear(folder: Path, clip: Path | None = None) -> None:
+    """Takes away what another demonstration left; never the clip that is to be enhanced."""
+    mine = clip.resolve() if clip else None
+    for path in (folder / name for name in RESULTS):
+        if path.is_file() and path.resolve() != mine:
+            path.unlink()
+
+
 def show_film(args: Args) -> int:
     """Renders, compresses, enhances and scores."""
+    clear(args.folder)
     source, target = args.folder / "input.mp4", args.folder / "enhanced.mp4"
     frames = round(args.seconds * FPS)
     print(f"rendering {frames} frames of {SIZE[1]}x{SIZE[0]} and compressing them at half size")
@@ -83,6 +97,7 @@ def show_clip(args: Args) -> int:
     """Enhances a person's clip and shows one frame before and after."""
     with VideoReader(args.clip) as reader:
         suffix, length = mux.default_suffix(reader.info), reader.info.duration or 0
+    clear(args.folder, args.clip)
     target = args.folder / f"enhanced{suffix}"
     cut = ["--duration", str(LONGEST)] if length > LONGEST else []
     if cut:
@@ -206,4 +221,4 @@ def print_paths(folder: Path, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Args)))
+    sys.exit(answer(lambda: main(read(Args, prog="python -m tools.demo"))))

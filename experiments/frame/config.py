@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
-import tyro
 
 from experiments.frame.material import LENGTH
+from jaxvsr.commands.reading import HIDDEN
 from jaxvsr.data.pipeline import Feed
 from jaxvsr.errors import UsageError
+from jaxvsr.host.options import Range
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Config:
     """What is done to clips, and so what the weights are for; a wrong name lists the choices."""
     network: str | None = None
     """Which network; by default what the use calls for. A wrong name lists the choices."""
-    scale: float = 1.0
+    scale: Annotated[float, Range(0, 1e4, above=True)] = 1.0
     """Of the paper's steps."""
-    rate: float = 1e-4
+    rate: Annotated[float, Range(0, 1, above=True)] = 1e-4
     """Adam's: constant, or where each phase peaks."""
     decay: Literal["constant", "cosine"] = "constant"
     """Cosine falls to a fiftieth in each phase: ours, for runs far shorter than the paper's."""
@@ -52,7 +53,7 @@ class Config:
     validate: int = 5000
     """Steps from one validation to the next."""
     seed: int = 0
-    net: Annotated[nn.Module | None, tyro.conf.Suppress] = field(default=None, compare=False)
+    net: Annotated[nn.Module | None, HIDDEN] = field(default=None, compare=False)
 
     @property
     def mark(self) -> str:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 import jax
-import tyro
 
 from experiments import tell_library
 from experiments.frame.experiment import Experiment
@@ -12,6 +11,7 @@ from experiments.frame.packing import Pack
 from experiments.frame.playing import play
 from experiments.frame.tables import Table, conclude
 from jaxvsr import train
+from jaxvsr.commands.reading import read
 
 Commands = Mapping[str, Callable[[list[str], str], object]]
 
@@ -21,14 +21,14 @@ def command(experiment: Experiment, args: list[str], description: str, more: Com
     paper = experiment.paper
     prog, name = f"python -m experiments.{paper.name}", args[0] if args else ""
     own = args[1:], f"{prog} {name}"
-    parse = lambda kind: tyro.cli(kind, args=own[0], prog=own[1])
+    parse = lambda kind: read(kind, own[0], prog=own[1])
     if name == "pack":
         return parse(Pack).run(experiment.uses)
     if name == "table" and paper.study:
         return parse(Table).run(paper)
     if name in more:
         return more[name](*own)
-    config = tyro.cli(experiment.config, args=args, prog=prog, description=description)
+    config = read(experiment.config, args, prog=prog, about=description)
     scores = play(experiment, config)
     print(*(f"{metric} {value:.4f}" for metric, value in scores.items()))
     if config.use == "paper" and not config.smoke and paper.study and jax.process_index() == 0:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
 
 from experiments import counted, say
 from experiments.frame import material
+from jaxvsr.commands.reading import Positional
 from jaxvsr.data import catalogue, made_up, packed, pipeline, shots, sources
 from jaxvsr.data.shots import Pair
 from jaxvsr.errors import InputError, UsageError
@@ -27,7 +27,7 @@ from jaxvsr.errors import InputError, UsageError
 class Pack:
     """Codes clips as a run does, and packs what came out."""
 
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, Positional("FILE.zip")]
     """File to write; with several parts NAME-1.zip, NAME-2.zip ..."""
     use: str = "x2"
     """As of a run."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
 from safetensors import safe_open
 
 import jaxvsr
@@ -20,11 +19,13 @@ from experiments.frame.claims import Paper, Study
 from experiments.report import cells as places
 from experiments.report import tables
 from jaxvsr import weights
+from jaxvsr.commands.reading import Positional
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.degradation import spoil_and_tell
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, UsageError
+from jaxvsr.host.options import Range
 from jaxvsr.metrics.table import METRICS
 
 FULL = "full size"  # the series that is coded without being reduced
@@ -35,7 +36,7 @@ TIMED = 5  # frames that speed is measured on
 class Table:
     """Measure weights at the paper's degradation, and along its CRFs; print paper | ours."""
 
-    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN")] = ()
+    runs: Annotated[tuple[str, ...], Positional("RUN")] = ()
     """Folders of runs, weight files, packaged names, or NAME=one of these. Bicubic is always a row;
     networks that the paper's table names stand beside its numbers."""
     clips: tuple[str, ...] = places.CLIPS
@@ -44,11 +45,11 @@ class Table:
     """What to measure for the table."""
     curves: tuple[str, ...] = ("ssim", "lpips", "vmaf")
     """What to measure along the CRFs."""
-    crfs: tuple[int, ...] = (18, 21, 23, 25, 28, 30)
+    crfs: Annotated[tuple[int, ...], Range(0, 51)] = (18, 21, 23, 25, 28, 30)
     """Of the curves; none leaves them out."""
-    frames: int = 12
+    frames: Annotated[int, Range(1)] = 12
     """Frames of each clip that are scored."""
-    skip: int = 12
+    skip: Annotated[int, Range(0)] = 12
     """Frames before them, coded but not scored."""
     output: Path | None = None
     """Folder of the report, by default runs/PAPER_tables; what it has measured already is kept."""

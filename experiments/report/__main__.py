@@ -6,10 +6,10 @@ python -m experiments.report baseline --models bicubic mine=MY.safetensors --cli
 
 import sys
 
-import tyro
-
 from experiments import tell_library
 from experiments.report.baseline import Baseline
+from jaxvsr.commands.reading import read
+from jaxvsr.errors import UsageError, unknown
 from jaxvsr.train import exit_status
 
 STUDIES = {"baseline": Baseline}
@@ -17,7 +17,13 @@ STUDIES = {"baseline": Baseline}
 
 def main() -> None:
     """Runs the study that the command line names."""
-    tyro.extras.subcommand_cli_from_dict(STUDIES, prog="python -m experiments.report").run()
+    name, *args = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(__doc__)
+    elif name in STUDIES:
+        read(STUDIES[name], args, prog=f"python -m experiments.report {name}").run()
+    else:
+        raise UsageError(unknown("study", name, STUDIES))
 
 
 if __name__ == "__main__":

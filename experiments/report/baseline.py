@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from experiments.report.cells import CLIPS, cell_of, place, read_clip, stem
 from experiments.report.tables import TRUTH
 from jaxvsr.degradation import spoil_and_tell
 from jaxvsr.degradation.presets import recipe
+from jaxvsr.host.options import Range
 from jaxvsr.metrics.table import METRICS
 
 OWN = ("bicubic", "lanczos", "sr_unet_light_x2")
@@ -43,10 +45,10 @@ class Baseline:
     """What to measure at each paper's own CRF."""
     curves: tuple[str, ...] = ("psnr", "psnr_y", "ssim_y", "ms_ssim_y", "lpips", "vmaf")
     """What to measure at every other CRF."""
-    crfs: tuple[int, ...] = (18, 23, 28, 33, 38)
-    frames: int = 8
+    crfs: Annotated[tuple[int, ...], Range(0, 63)] = (18, 23, 28, 33, 38)
+    frames: Annotated[int, Range(1)] = 8
     """Frames of each clip that are scored."""
-    skip: int = 12
+    skip: Annotated[int, Range(0)] = 12
     """Frames before them, coded but not scored: most of a video lies deep in its GOPs."""
     output: Path = Path("runs/baseline")
 

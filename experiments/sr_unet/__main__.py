@@ -15,24 +15,23 @@ Claim: better LPIPS and VMAF than H.265 with bicubic enlargement, in real time. 
 continues a run that was stopped; one for the paper ends with its row of Table 2, paper | ours.
 """
 
-import tyro
-
 from experiments.frame.entry import start
 from experiments.sr_unet.recipe import SR_UNET
+from jaxvsr.commands.reading import read
 
 
 def overfit(args: list[str], prog: str) -> object:
     """The command for one film; its modules are loaded when it is asked for."""
     from experiments.sr_unet.overfit import Overfit
 
-    return tyro.cli(Overfit, args=args, prog=prog).run()
+    return read(Overfit, args, prog=prog).run()
 
 
 def light(args: list[str], prog: str) -> None:
     """The plainer run that the light network was trained by first."""
     from experiments.sr_unet.light import Light, main
 
-    print(main(tyro.cli(Light, args=args, prog=prog)))
+    print(main(read(Light, args, prog=prog)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ perceptual and adversarial terms are not part of this run.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from experiments.frame.numbered import Numbered
 from jaxvsr import degradation, losses, train, weights
 from jaxvsr.data import crops
 from jaxvsr.host.dealing import check_batch
+from jaxvsr.host.options import Range
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.sr_unet import LIGHT, SRUNet
 
@@ -60,14 +61,14 @@ class Light:
     """Two steps of a tiny network on drawn scenes."""
     run: Path = Path("runs/sr_unet_light_x2")
     """Folder of crops, checkpoint and result; a run found there is resumed."""
-    steps: int = 12_100
-    rate: float = 5e-4
-    batch: int = 16
-    patch: int = 48
+    steps: Annotated[int, Range(1)] = 12_100
+    rate: Annotated[float, Range(0, 1, above=True)] = 5e-4
+    batch: Annotated[int, Range(1)] = 16
+    patch: Annotated[int, Range(8, 512)] = 48
     """Side of a training crop in input pixels."""
-    clips: int = 1500
+    clips: Annotated[int, Range(1)] = 1500
     """Clips to cut crops from, eight from each."""
-    seed: int = 0
+    seed: Annotated[int, Range(0)] = 0
 
 
 def main(config: Light) -> dict[str, float]:

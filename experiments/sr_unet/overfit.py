@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 import jax
 import numpy as np
 import optax
-import tyro
 
 import jaxvsr
 from experiments import say
@@ -30,6 +29,7 @@ from experiments.frame.training import unclipped
 from experiments.sr_unet.paper import TABLE_4
 from experiments.sr_unet.recipe import FIDELITY, SRUNet, terms
 from jaxvsr import train, weights
+from jaxvsr.commands.reading import Positional
 from jaxvsr.comparison import rates
 from jaxvsr.comparison.scores import Scores
 from jaxvsr.data.sources import Video
@@ -37,6 +37,7 @@ from jaxvsr.degradation import read_frames, read_video
 from jaxvsr.degradation.presets import recipe
 from jaxvsr.errors import InputError, OutputError, UsageError, WeightsError
 from jaxvsr.host.dealing import check_batch
+from jaxvsr.host.options import Range
 from jaxvsr.layers import fold, trained_folded
 from jaxvsr.metrics.table import METRICS
 from jaxvsr.weights import judges
@@ -54,21 +55,21 @@ TUNED, UNTUNED, PLAIN = "tuned, with its weights", "untuned", "full size"
 class Overfit:
     """Halve and code CLIP, tune the light network on it, and tell what stream and weights cost."""
 
-    clip: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CLIP")]
+    clip: Annotated[Path, Positional("CLIP")]
     """A video."""
     output: Path | None = None
     """Folder of stream.mp4, weights.safetensors and report.md; CLIP_overfit by default. The same
     command goes on with a run found there."""
-    crf: float = 23
+    crf: Annotated[float, Range(0, 51)] = 23
     """Of the stream, H.265."""
-    others: tuple[int, ...] = (18, 20, 26, 30)
+    others: Annotated[tuple[int, ...], Range(0, 51)] = (18, 20, 26, 30)
     """CRFs that the rates are compared at; () leaves the curves out."""
     start: str = "sr_unet_light_x2"
     """The network to tune: a name, or weights of an SR-UNet x2. Viewers need not have it."""
     steps: int = 2000
     loss: Literal["fidelity", "perceptual"] = "fidelity"
     """L1 + 0.1 (1 - SSIM), or LPIPS (squeeze) + (1 - SSIM). Ours; the paper tunes by Eq. 4."""
-    rate: float = 1e-4
+    rate: Annotated[float, Range(0, 1, above=True)] = 1e-4
     """Adam's. Falls to zero along a cosine (ours)."""
     batch: int = 16
     patch: int = 96

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from experiments.frame.training import example, seen_by
 from experiments.sr_unet.paper import PAPER
 from jaxvsr import losses, train
 from jaxvsr.degradation.presets import recipe
+from jaxvsr.host.options import Range
 from jaxvsr.layers import trained_folded
 from jaxvsr.models.critics import SRGANCritic
 from jaxvsr.models.espcn import RepESPCN
@@ -48,11 +49,11 @@ class Config(options.Config):
 
     loss: Literal["perceptual", "fidelity"] = "perceptual"
     """Eq. 4 after a fidelity phase (ours), or that alone: L1 + ssim * (1 - SSIM)."""
-    ssim: float = FIDELITY["ssim"]
+    ssim: Annotated[float, Range(0)] = FIDELITY["ssim"]
     """Weight of SSIM in the fidelity phase. More looks firmer, less is nearer to the truth."""
     pixels: Literal["l1", "mse"] = "l1"
     """The fidelity phase's other term; mse is what PSNR measures, and gains it some. Ours."""
-    lead: float | None = None
+    lead: Annotated[float | None, Range(0)] = None
     """The critic learns only while it is less far ahead than this; TecoGAN's is 0.4. Ours."""
     lpips: Literal["squeeze", "vgg"] = "squeeze"
     """Trunk of the LPIPS term. The paper's is vgg. Results are reported with alex."""

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
+from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, aligned, finish, tell_passed
-from jaxvsr.degradation.anything import degrade_found, degrade_path
-from jaxvsr.degradation.presets import PRESETS, recipe
 from jaxvsr.errors import UsageError
-from jaxvsr.host import folders
-from jaxvsr.host.pipes import is_stream
+from jaxvsr.host.options import Time
 from jaxvsr.inference.settings import Settings
 
 
@@ -23,19 +19,18 @@ class Degrade:
     type, bytes and QP. The same command gives the same bytes.
     """
 
-    paths: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="INPUT [OUTPUT]")
-    ] = ()
+    paths: Annotated[tuple[str, ...], Positional("PATH")] = ()
     """INPUT: a video, a picture, a folder of either, a pattern such as "films/*.mp4", a pipe, or -
     for standard input. OUTPUT: .mp4 .mkv .webm .mov, a picture, (without a codec) pictures by a
-    pattern such as %05d.png; of many inputs, a folder. By default it lies beside the input."""
-    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
-    """OUTPUT, where all paths are inputs."""
+    pattern such as %05d.png; of many inputs, a folder. By default it lies
+    beside the input."""
+    output: str | None = None
+    """OUTPUT, where all others are inputs; also -o."""
     recursive: bool = False
     """Go into the folders of a folder, and keep them in the output."""
     preset: str = "sr-unet"
-    """The recipe to begin with; see --list."""
-    presets: Annotated[bool, tyro.conf.arg(name="list")] = False
+    """The recipe to begin with; see --list. The encoder's own preset is --speed."""
+    list: bool = False
     """Show the presets and what they do."""
     factor: float | None = None
     """Sides are divided by this: 2, 1.5 ..."""
@@ -70,10 +65,10 @@ class Degrade:
     """The encoder's own preset: veryfast, medium ..., a number for VP9 and AV1."""
     gop: int | None = None
     """Frames from one key frame to the next, at most."""
-    start: float | None = None
-    """Second to begin at."""
-    duration: float | None = None
-    """Seconds to take."""
+    start: Annotated[float | str | None, Time()] = None
+    """Second to begin at, or a time such as 00:01:02.5 (default: the beginning)."""
+    duration: Annotated[float | str | None, Time(above=True)] = None
+    """Seconds to take, or a time (default: to the end)."""
     drop: bool = False
     """Leave out streams that the output's container cannot hold, instead of refusing."""
     overwrite: bool = False
@@ -83,16 +78,20 @@ class Degrade:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
-        if self.presets:
-            print(aligned([row(name) for name in PRESETS]))
+        from jaxvsr.degradation.anything import degrade_found, degrade_path
+        from jaxvsr.host import folders
+        from jaxvsr.host.pipes import is_stream
+
+        if self.list:
+            print(aligned(rows()))
             return 0
+        chosen = self.recipe()
+        kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
+        settings, show = Settings(**kept), "json" if self.json else "text"
         inputs, output, is_folder = folders.divided(self.paths, self.output)
         found = folders.gather(inputs, output, recursive=self.recursive)
         if output is not None and is_stream(output):
             raise UsageError(f"{output}: a record lies beside the result; name a file")
-        chosen = self.recipe()
-        kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
-        settings, show = Settings(**kept), "json" if self.json else "text"
         what, errors = (output, chosen, settings, self.preset, show), Complaints()
         if found.single and not is_folder:
             results = [degrade_path(found.files[0][0], *what)]
@@ -103,15 +102,23 @@ class Degrade:
 
     def recipe(self):
         """The preset's recipe with what was given in its place."""
+        from jaxvsr.degradation.presets import recipe
+
         names = ("factor", "downscale", "sigma", "taps", "phase", "blur", "noise", "seed", "codec")
         names += ("crf", "kbps", "vbv", "gop")
         changes = {name: getattr(self, name) for name in names}
         return recipe(self.preset, preset=self.speed, **changes)
 
 
-def row(name: str) -> dict:
-    """A preset as a row of the list."""
-    made, preset = PRESETS[name].recipe, PRESETS[name]
+def rows() -> list[dict]:
+    """The presets as rows of the list."""
+    from jaxvsr.degradation.presets import PRESETS
+
+    return [_row(name, preset) for name, preset in PRESETS.items()]
+
+
+def _row(name: str, preset) -> dict:
+    made = preset.recipe
     rate = "lossless" if made.codec is None else f"{made.codec} {made.preset}"
     if made.codec:
         rate += f" CRF {made.crf:g}" if made.kbps is None else f" {made.kbps:g} kb/s"

@@ -4,15 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from jaxvsr import weights
+from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, finish, tell_passed
 from jaxvsr.errors import UsageError
-from jaxvsr.host import folders, pipes
-from jaxvsr.inference.enhance import enhance_found, enhance_path, enhance_preview
-from jaxvsr.inference.network import DEFAULT
-from jaxvsr.inference.settings import Result, Settings
+from jaxvsr.inference.settings import DEFAULT_MODEL, Result, Settings
 
 
 @dataclass(frozen=True)
@@ -23,16 +18,16 @@ class Enhance:
     are kept. A run that was stopped goes on when the same command is given again.
     """
 
-    paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="INPUT [OUTPUT]")]
+    paths: Annotated[tuple[str, ...], Positional("PATH")]
     """INPUT: a video, a picture, a folder of either, a pattern such as "films/*.mp4", a pipe, or -
     for standard input. OUTPUT: .mp4 .mkv .webm .mov .y4m, a picture, pictures by a pattern such as
     %05d.png, or - for standard output with --format; of many inputs, a folder. By default it lies
     beside the input."""
-    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
-    """OUTPUT, where all PATHS are inputs."""
-    model: str = DEFAULT
+    output: str | None = None
+    """OUTPUT, where all others are inputs; also -o."""
+    model: str = DEFAULT_MODEL
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
-    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
     recursive: bool = False
     """Go into the folders of a folder, and keep them in the output."""
     format: str | None = None
@@ -45,14 +40,20 @@ class Enhance:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
+        from jaxvsr import weights
+        from jaxvsr.host import folders, pipes
+        from jaxvsr.host.programs import keep_programs
+        from jaxvsr.inference.enhance import enhance_found
+
         inputs, output, is_folder = folders.divided(self.paths, self.output)
         found = folders.gather(inputs, output, recursive=self.recursive)
         many = not found.single or is_folder
         streamed = output is not None and pipes.is_stream(output)
         self._check(many, streamed)
+        keep_programs()
         net = weights.load(self.model)
         show, errors = "json" if self.json else "text", Complaints()
-        if many and not self.preview:
+        if many:
             suffix = self.format and f".{self.format.lower().lstrip('.')}"
             results = enhance_found(net, found, output, self.settings, show, errors, suffix)
         else:
@@ -64,14 +65,15 @@ class Enhance:
         """Refuses what cannot go together, before any work."""
         if many and (streamed or self.preview):
             what = "one stream" if streamed else "one --preview"
-            raise UsageError(
-                f"several files cannot go to {what}; name one file, or a folder for all"
-            )
+            raise UsageError(f"several files cannot go to {what}; name one, or a folder for all")
         if streamed and self.json:
             raise UsageError("--json writes to stdout, and so does the output; choose one of them")
 
     def _one(self, net, source: Path, output: Path | None, show: str) -> Result:
         """Enhances one file, to a file or a stream."""
+        from jaxvsr.host import pipes
+        from jaxvsr.inference.enhance import enhance_path, enhance_preview
+
         with pipes.to_stream(output, self.format) as target:
             if not self.preview:
                 result = enhance_path(net, source, target, self.settings, show)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from json import dumps
 
 from jaxvsr.commands.speech import aligned
-from jaxvsr.models import table
-from jaxvsr.weights import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -17,6 +15,9 @@ class Models:
 
     def run(self) -> int:
         """Prints both tables."""
+        from jaxvsr.models import table
+        from jaxvsr.weights import PACKAGED
+
         rows = table.rows()
         names = [{"--model": name, "for": purpose} for name, purpose in PACKAGED.items()]
         if self.json:

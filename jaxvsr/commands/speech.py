@@ -2,9 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 
-from jaxvsr.errors import DAMAGED, JaxvsrError
-from jaxvsr.host.folders import Found
+from jaxvsr.errors import DAMAGED, JaxvsrError, StoppedError
 from jaxvsr.inference.settings import Result
 from jaxvsr.video.names import shown
 
@@ -22,7 +22,7 @@ def complain(error: BaseException | str) -> None:
     print(f"jaxvsr: {shown(str(error))}", file=sys.stderr)
 
 
-def tell_passed(found: Found, show: str) -> None:
+def tell_passed(found, show: str) -> None:
     """What was passed over and why, by name: lines on stderr, or events of JSON on stdout."""
     for why, names in found.passed.items():
         if show == "json":
@@ -30,6 +30,19 @@ def tell_passed(found: Found, show: str) -> None:
     if show == "text":
         for line in found.told():
             complain(line)
+
+
+def answer(work: Callable[[], object]) -> int:
+    """Does the work and returns its exit status; what a user can act on is one line on stderr."""
+    try:
+        status = work()
+    except JaxvsrError as error:
+        complain(error)
+        return error.status
+    except KeyboardInterrupt:
+        complain("stopped")
+        return StoppedError.status
+    return status if isinstance(status, int) else 0
 
 
 def finish(

@@ -45,9 +45,8 @@ def _draw(panel, scores: list[Scores], names: list[str], metric: str) -> None:
             _line(panel, thin(score.times, score.frames[metric], POINTS), style, f"{mean}  {name}")
     if any(score.equal(metric) for score in scores if metric in score.frames):
         panel.plot([], [], "^", ms=4, color=plotting.GREY, label="infinite (frames are equal)")
-    better = "higher" if METRICS[metric].higher_is_better else "lower"
     title = f"{wording.arrow(metric)} {wording.title(metric)}"
-    plotting.name(panel, title, f"{better} is better", "s")
+    plotting.name(panel, title, f"{METRICS[metric].better} is better", "s")
     plotting.legend(panel, "mean")
     last = max(float(score.times[-1]) for score in scores if len(score.times))
     panel.set_xlim((0, last) if last > 0 else (-1, 1))

@@ -119,9 +119,8 @@ def plot(scores: list[Scores], path: str | Path) -> Path:
                 look = {"marker": plotting.MARKERS[i % len(plotting.MARKERS)], "ms": 5, "lw": 1.3}
                 colour = plotting.COLOURS[i % len(plotting.COLOURS)]
                 panel.plot(*zip(*points, strict=True), color=colour, label=name, **look)
-        better = "higher" if METRICS[metric].higher_is_better else "lower"
         title = f"{wording.arrow(metric)} {wording.title(metric)}"
-        plotting.name(panel, title, f"{better} is better", "kbit/s")
+        plotting.name(panel, title, f"{METRICS[metric].better} is better", "kbit/s")
         plotting.legend(panel, "")
         _logarithmic(panel, min(rates), max(rates))
     return plotting.save_figure(path, figure)
@@ -143,8 +142,7 @@ def _named(series: str) -> str:
 
 def _upwards(points: Points, metric: str) -> Points:
     """The points with a quality that is better when higher."""
-    sign = 1 if METRICS[metric].higher_is_better else -1
-    return [(rate, sign * mean) for rate, mean in points]
+    return [(rate, -METRICS[metric].loss(mean)) for rate, mean in points]
 
 
 def _bd_rate(anchor: Points, test: Points) -> float | str:

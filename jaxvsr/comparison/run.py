@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from itertools import islice
 
 import jax
@@ -17,7 +16,6 @@ from jaxvsr.comparison.score import (
     batch_size,
     devices_for,
     make_ready,
-    names_of,
     stacked,
 )
 from jaxvsr.comparison.scores import Scores
@@ -44,7 +42,6 @@ def compare(
     asked = [c if isinstance(c, Candidate) else Candidate(c) for c in candidates]
     if not asked:
         raise UsageError("nothing to compare with the reference; name a candidate")
-    settings = replace(settings, metrics=names_of(settings.metrics))
     truth = open_source(reference, "reference")
     sources = [open_source(c.path, c.name or "candidate") for c in asked]
     plan = make_plan(truth, sources, settings)

@@ -14,9 +14,10 @@ from jaxvsr.errors import JaxvsrError, UsageError
 from jaxvsr.host import cores
 from jaxvsr.metrics.fidelity import ms_ssim, ssim
 from jaxvsr.metrics.niqe import niqe
+from jaxvsr.metrics.patterns import detail, flicker, grain, mesh
 from jaxvsr.metrics.perceptual import lpips
 from jaxvsr.metrics.table import METRICS
-from jaxvsr.metrics.temporal import motion_scores, tlp
+from jaxvsr.metrics.temporal import MOTION_SCORES, motion_scores, tlp
 from jaxvsr.metrics.vmaf import find_ffmpeg
 from jaxvsr.video.colour import Colour
 from jaxvsr.weights.judges import lpips_params, niqe_pristine
@@ -46,14 +47,6 @@ class Ready:
         return tuple(name for name in self.names if METRICS[name].kind in kinds)
 
 
-def names_of(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Keys of METRICS, each once; "all" stands for all of them."""
-    if unknown := [name for name in asked if name not in METRICS and name != "all"]:
-        known = ", ".join(METRICS)
-        raise UsageError(f"no metric {', '.join(unknown)}; choose from {known}, all")
-    return tuple(METRICS) if "all" in asked else tuple(dict.fromkeys(asked))
-
-
 def make_ready(names: tuple[str, ...]) -> Ready:
     """Loads what metrics need. What cannot be loaded makes its metrics unavailable, no more."""
     params, missing = {}, {}
@@ -81,6 +74,9 @@ FRAME = {
     "lpips_squeeze": lambda fake, real, params: _lpips("squeeze", fake, real, params),
     "lpips_vgg": lambda fake, real, params: _lpips("vgg", fake, real, params),
     "niqe": lambda fake, real, params: niqe(fake.rgb, params["niqe"]),
+    "mesh": lambda fake, real, params: mesh(fake.rgb, real.rgb),
+    "detail": lambda fake, real, params: detail(fake.rgb, real.rgb),
+    "grain": lambda fake, real, params: grain(fake.rgb, real.rgb),
 }
 
 
@@ -121,7 +117,9 @@ def _motion(fake, real, names: tuple[str, ...], params, crop: int) -> dict:
     if "tlp" in names:
         distance = lambda a, b: lpips(a, b, params["alex"], net="alex")
         values["tlp"] = tlp(fake, real, distance, crop=crop)
-    rest = tuple(name for name in names if name != "tlp")
+    if "flicker" in names:
+        values["flicker"] = flicker(fake, real, crop=crop)
+    rest = tuple(name for name in names if name in MOTION_SCORES)
     return values | (motion_scores(fake, real, rest, crop=crop) if rest else {})
 
 

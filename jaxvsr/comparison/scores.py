@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxvsr.errors import UsageError, choices
 from jaxvsr.metrics.table import METRICS
 
 WORST = 0.05  # share of the frames whose mean is given as the worst
@@ -34,25 +35,34 @@ class Scores:
         """Mean over the frames that have a finite value; infinite where all frames are equal.
 
         A PSNR is infinite for a frame that equals its truth; one such frame must not hide the
-        rest. `equal` counts them. NaN where no frame has a value.
+        rest. `equal` counts them. NaN where no frame has a value. Raises UsageError, as the other
+        methods do, where the metric was not measured, and says why it could not be had.
         """
-        return _mean(self.frames[metric])
+        return _mean(self._values(metric))
 
     def worst(self, metric: str) -> float:
         """Mean over the worst twentieth of the frames, at least one."""
-        values = self.frames[metric][self.order(metric)]
+        values = self._values(metric)[self.order(metric)]
         return _mean(values[: math.ceil(len(values) * WORST)])
 
     def order(self, metric: str) -> np.ndarray:
         """Indices of the frames that have a value, the worst first."""
-        values = np.asarray(self.frames[metric], np.float64)
+        values = np.asarray(self._values(metric), np.float64)
         known = np.flatnonzero(~np.isnan(values))
-        sign = 1 if METRICS[metric].higher_is_better else -1
-        return known[np.argsort(sign * values[known], kind="stable")]
+        return known[np.argsort(-METRICS[metric].loss(values[known]), kind="stable")]
 
     def equal(self, metric: str) -> int:
         """Frames whose value is infinite."""
-        return int(np.isinf(self.frames[metric]).sum())
+        return int(np.isinf(self._values(metric)).sum())
+
+    def _values(self, metric: str) -> np.ndarray:
+        if metric in self.frames:
+            return self.frames[metric]
+        if metric in self.unavailable:
+            raise UsageError(
+                f"{METRICS[metric].title} was not measured: {self.unavailable[metric]}"
+            )
+        raise UsageError(f"{metric} was not measured; {choices(metric, self.frames)}")
 
 
 def _mean(values) -> float:

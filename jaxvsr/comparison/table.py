@@ -67,7 +67,7 @@ def as_json(scores: list[Scores], *, frames: bool = False) -> dict:
             name: {
                 "title": METRICS[name].title,
                 "unit": METRICS[name].unit,
-                "better": "higher" if METRICS[name].higher_is_better else "lower",
+                "better": METRICS[name].better,
                 "source": METRICS[name].source,
             }
             for name in wording.asked(scores)

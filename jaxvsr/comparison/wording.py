@@ -6,7 +6,7 @@ from collections import Counter
 from jaxvsr.comparison.scores import WORST, Scores
 from jaxvsr.metrics.table import METRICS
 
-ARROWS = {True: "↑", False: "↓"}  # by whether higher is better
+ARROWS = {True: "↑", False: "↓", None: "→0"}  # by whether higher is better
 DIRECTIONS = "↑ higher is better, ↓ lower is better"
 
 
@@ -93,8 +93,7 @@ def best(scores: list[Scores], metric: str) -> set[int]:
     texts = {i: shown(metric, value) for i, value in known.items()}
     if len(set(texts.values())) < 2:
         return set()
-    choose = max if METRICS[metric].higher_is_better else min
-    top = texts[choose(known, key=known.__getitem__)]
+    top = texts[min(known, key=lambda i: METRICS[metric].loss(known[i]))]
     return {i for i, text in texts.items() if text == top}
 
 

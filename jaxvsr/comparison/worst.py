@@ -28,8 +28,7 @@ def worst_frames(scores: list[Scores], metric: str, count: int) -> list[int]:
         had = ", ".join(wording.had(scores))
         choices = f"one of {had}" if had else "other metrics"
         raise UsageError(f"no frame has a value of {METRICS[metric].title}; choose {choices}")
-    sign = 1 if METRICS[metric].higher_is_better else -1
-    order = known[np.argsort(sign * values[known], kind="stable")]
+    order = known[np.argsort(-METRICS[metric].loss(values[known]), kind="stable")]
     gap = max(FRAMES, _frames_a_second(scores[0].times))
     while len(chosen := _apart(order, gap, count)) < min(count, len(order)):
         gap //= 2
@@ -62,8 +61,10 @@ def _worst_of(scores: list[Scores], metric: str) -> np.ndarray:
     frames = min(map(len, curves), default=0)
     if not curves:
         return np.empty(0)
-    choose = np.fmin if METRICS[metric].higher_is_better else np.fmax
-    return choose.reduce([np.asarray(curve[:frames], np.float64) for curve in curves])
+    values = np.stack([np.asarray(curve[:frames], np.float64) for curve in curves])
+    losses = METRICS[metric].loss(values)
+    worst = np.where(np.isnan(losses), -np.inf, losses).argmax(0)
+    return np.take_along_axis(values, worst[None], 0)[0]
 
 
 def _frames_a_second(times: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from jaxvsr.degradation.downscale import area, quantise, reduced
 from jaxvsr.degradation.film import degrade_film, record_path, write_record
 from jaxvsr.degradation.recipe import Recipe
 from jaxvsr.degradation.record import Facts, tell
-from jaxvsr.errors import OutputError, UsageError
+from jaxvsr.errors import OutputError, UsageError, unknown
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
 from jaxvsr.host.pipes import as_file, check_beside, is_stream
@@ -53,9 +53,9 @@ def degrade(source, output=None, recipe: str | Recipe = "sr-unet", **changes):
 
 def choose(recipe: str | Recipe, **changes) -> Recipe:
     """A recipe or the preset of a name, with fields changed. Raises UsageError."""
-    known = {field.name for field in fields(Recipe)}
-    if unknown := changes.keys() - known:
-        raise UsageError(f"no field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    known = sorted({*(field.name for field in fields(Recipe)), *SETTINGS})
+    for name in changes.keys() - set(known):
+        raise UsageError(unknown("setting", name, known))
     if isinstance(recipe, str):
         return presets.recipe(recipe, **changes)
     return replace(recipe, **changes)

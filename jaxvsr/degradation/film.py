@@ -89,6 +89,7 @@ def make_plan(info: VideoInfo, output: Path, recipe: Recipe) -> Plan:
     if recipe.codec is None:
         encoding = _lossless(info, output)
     else:
+        encode.check_width(recipe.codec, size[1])
         if is_pattern(output):
             raise UsageError(f"{output}: pictures hold no {recipe.codec}; add --codec none")
         chosen = encode.choose(info, output.suffix, codec=recipe.codec, pix_fmt="yuv420p")

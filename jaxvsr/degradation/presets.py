@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields, replace
 
 from jaxvsr.degradation.recipe import Recipe, named
-from jaxvsr.errors import UsageError
+from jaxvsr.errors import UsageError, unknown
+from jaxvsr.video.quality import PRESETS as SPEEDS
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def recipe(name: str, **changes) -> Recipe:
     Raises UsageError for an unknown name, or for what cannot be.
     """
     if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}; choose from {', '.join(PRESETS)}")
+        speed = "; the encoder's own preset is --speed" * any(name in s for s in SPEEDS.values())
+        raise UsageError(unknown("preset", name, PRESETS) + speed)
     base = PRESETS[name].recipe
     given = {key: value for key, value in changes.items() if value is not None}
     if "codec" in given:

@@ -2,14 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Annotated
 
-from jaxvsr.errors import UsageError
+from jaxvsr.errors import UsageError, choices
+from jaxvsr.host.options import Range, check
+from jaxvsr.video import quality
 
 CODECS = {  # encoder: (worst CRF, names of its presets)
-    "libx264": (51, "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"),
-    "libx265": (51, "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"),
-    "libvpx-vp9": (63, "-8 -7 -6 -5 -4 -3 -2 -1 0 1 2 3 4 5 6 7 8"),  # its cpu-used
-    "libsvtav1": (63, "-1 0 1 2 3 4 5 6 7 8 9 10 11 12 13"),
+    codec: (worst, " ".join(quality.PRESETS[codec])) for codec, worst in quality.WORST.items()
 }
 USUAL_PRESET = {"libvpx-vp9": "4", "libsvtav1": "8"}  # of the others: veryfast
 USUAL_CRF = 28
@@ -44,24 +44,25 @@ class Recipe:
     Raises UsageError for what cannot be.
     """
 
-    factor: float = 2
+    factor: Annotated[float, Range(1, 64)] = 2
     downscale: str = "bicubic"
-    sigma: float | None = None
-    taps: int | None = None
+    sigma: Annotated[float | None, Range(0, 64, "source pixels", above=True)] = None
+    taps: Annotated[int | None, Range(1, 1024, "a whole number of source pixels")] = None
     phase: str = "aligned"
-    blur: float = 0
-    noise: float = 0
-    seed: int = 0
+    blur: Annotated[float, Range(0, 64, "source pixels")] = 0
+    noise: Annotated[float, Range(0, 255, "levels")] = 0
+    seed: Annotated[int, Range(0, 2**63)] = 0
     codec: str | None = "libx264"
-    crf: float | None = None
-    kbps: float | None = None
-    vbv: float | None = None
+    crf: Annotated[float | None, Range(0, 63)] = None
+    kbps: Annotated[float | None, Range(1, 1e6, "kilobits a second")] = None
+    vbv: Annotated[float | None, Range(0, 3600, "seconds", above=True)] = None
     preset: str | None = None
-    gop: int = 250
-    fps: float = 25
+    gop: Annotated[int, Range(1, 10**6, "a whole number of frames")] = 250
+    fps: Annotated[float, Range(0, 1000, "frames a second", above=True)] = 25
     matrix: str = "bt709"
 
     def __post_init__(self):
+        check(self)
         self._check_picture()
         if self.codec is None:
             given = [n for n in ("crf", "kbps", "vbv", "preset") if getattr(self, n) is not None]
@@ -79,13 +80,6 @@ class Recipe:
         _one_of("downscale", self.downscale, DOWNSCALES)
         _one_of("phase", self.phase, PHASES)
         _one_of("matrix", self.matrix, MATRICES)
-        if not 1 <= self.factor <= 64:
-            raise UsageError(f"factor {self.factor:g}: a downscale is by 1 to 64")
-        for name, most in (("blur", 64), ("noise", 255), ("seed", 2**63)):
-            if not 0 <= getattr(self, name) <= most:
-                raise UsageError(f"{name} {getattr(self, name):g}: give 0 to {most}")
-        if not 0 < self.fps <= 1000:
-            raise UsageError(f"fps {self.fps:g}: give frames a second, up to 1000")
         if self.downscale == "gaussian":
             self._check_gaussian()
         elif (self.sigma, self.taps, self.phase) != (None, None, "aligned"):
@@ -94,31 +88,22 @@ class Recipe:
     def _check_gaussian(self):
         if self.factor != int(self.factor):
             raise UsageError(f"gaussian takes every n-th pixel; factor {self.factor:g} is no n")
-        if self.sigma is not None and not 0 < self.sigma <= 64:
-            raise UsageError(f"sigma {self.sigma:g}: give source pixels, above 0 up to 64")
         between = self.phase == "aligned" and self.factor % 2 == 0
-        if self.taps is not None and (self.taps < 1 or self.taps % 2 == between):
+        if self.taps is not None and self.taps % 2 == between:
             kind = "even" if between else "odd"
             where = f"factor {self.factor:g} and phase {self.phase}"
             raise UsageError(f"taps {self.taps}: {where} take an {kind} number")
 
     def _check_codec(self):
         _one_of("codec", self.codec, CODECS)
-        worst, presets = CODECS[self.codec]
         if self.crf is not None and self.kbps is not None:
             raise UsageError("crf and kbps exclude each other; give one")
-        if self.crf is not None and not 0 <= self.crf <= worst:
-            raise UsageError(f"crf {self.crf:g}: {self.codec} takes 0 (best) to {worst}")
-        if self.kbps is not None and not 1 <= self.kbps <= 1e6:
-            raise UsageError(f"kbps {self.kbps:g}: give kilobits a second, 1 to 1000000")
-        if self.vbv is not None and (self.kbps is None or self.vbv <= 0):
+        quality.check_crf(self.codec, self.crf)
+        if self.vbv is not None and self.kbps is None:
             raise UsageError("vbv is a buffer in seconds and goes with kbps; give both")
         if self.vbv is not None and self.codec not in ("libx264", "libx265"):
             raise UsageError(f"{self.codec} is given no vbv here; leave it away")
-        if self.preset is not None:
-            _one_of(f"preset of {self.codec}", self.preset, presets.split())
-        if self.gop < 1:
-            raise UsageError(f"gop {self.gop}: give the frames from key frame to key frame, from 1")
+        quality.check_preset(self.codec, self.preset)
         if self.codec == "libsvtav1" and 2 < self.gop < 8:
             # At its fast presets it then writes streams that no decoder reads.
             raise UsageError(f"gop {self.gop}: libsvtav1 fails at 3 to 7; give 1, 2, or from 8")
@@ -171,6 +156,6 @@ def draw(rng) -> Recipe:
     )
 
 
-def _one_of(name: str, value, choices) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} {value!r}: choose from {', '.join(map(str, choices))}")
+def _one_of(name: str, value, names) -> None:
+    if value not in names:
+        raise UsageError(f"{name} {value}: is not known; {choices(value, names)}")

@@ -55,3 +55,19 @@ def check_parent(path: Path) -> None:
         raise OutputError(f"{path.parent}: no such folder; make it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path.parent}: no permission to write there; choose another output")
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, in one that is there. Raises OutputError where that cannot be."""
+    try:
+        path.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise OutputError(f"{path.parent}: no such folder; make it first") from None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}; choose another output") from error
+
+
+def cache_folder() -> Path:
+    """JAXVSR_CACHE, or jaxvsr in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("JAXVSR_CACHE") or f"{home}/jaxvsr").expanduser()

@@ -16,17 +16,17 @@ from jaxvsr.host.pipes import as_file, check_beside, is_stream
 from jaxvsr.host.places import check_place, check_replaced
 from jaxvsr.host.progress import Progress
 from jaxvsr.inference.film import enhance_film, find_device
-from jaxvsr.inference.network import DEFAULT, Network
+from jaxvsr.inference.network import Network
 from jaxvsr.inference.plan import mark, result_size
 from jaxvsr.inference.preview import side_by_side
-from jaxvsr.inference.settings import Result, Settings
+from jaxvsr.inference.settings import DEFAULT_MODEL, Result, Settings
 from jaxvsr.video import colour, mux, names
 from jaxvsr.video.images import SUFFIXES as PICTURES
 from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
 
 
-def enhance(source, output=None, *, model: str | Path = DEFAULT, **settings):
+def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, **settings):
     """Enhances frames or a file with the network `model` (a name, a path or a URL).
 
     Frames [N, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind.

@@ -11,11 +11,10 @@ from jaxvsr import weights
 from jaxvsr.clip import scenes
 from jaxvsr.errors import UsageError
 from jaxvsr.inference.engine import Engine, target_size
+from jaxvsr.inference.settings import DEFAULT_MODEL, SCALE, TILE
 
-DEFAULT = "sr_unet_light_x2"
 
-
-def load(name_or_path: str = DEFAULT, **options) -> "Network":
+def load(name_or_path: str = DEFAULT_MODEL, **options) -> "Network":
     """Loads a packaged network by name, or a checkpoint by path or URL, as a `Network`.
 
     `options` are those of `Network`. Raises WeightsError for a file that is not a checkpoint
@@ -46,7 +45,9 @@ class Network:
         notice: Callable[[str], None] = lambda line: None,
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
-        self.params, self.scale, self.size = loaded.params, scale or loaded.spec.scale, size
+        self.params, self.size = loaded.params, size
+        self.scale = loaded.spec.scale if scale is None else SCALE.read("scale", scale)
+        tile = TILE.read("tile", tile, int)
         how = {"dtype": dtype, "tile": tile, "impl": impl, "notice": notice}
         self._engine = partial(Engine, loaded, pointwise=True, says_time=True, **how)
         self._engines: dict = {}

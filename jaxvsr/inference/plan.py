@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError
-from jaxvsr.host.places import check_parent, check_place
+from jaxvsr.host.places import check_parent, check_place, make_folder
 from jaxvsr.inference.settings import Settings
 from jaxvsr.video import colour, encode, mux, names
 from jaxvsr.video.sequence import first_picture, is_pattern
@@ -51,19 +51,17 @@ def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
     sar = info.sar if encoding else Fraction(1)  # pictures cannot tell that pixels are not square
     shape = (info.height, round(info.width * info.sar / sar))
     size = result_size(*shape, net.spec.scale, settings, target.subsampling)
+    if encoding:
+        encode.check_width(encoding.codec, size[1])
     batch = 1 if net.spec.recurrent else settings.batch or 1
     return Plan(info, size, encoding, target, sar, batch, -(-SEGMENT // batch) * batch)
 
 
 def result_size(height, width, scale, settings: Settings, subsampling=(1, 1)) -> tuple[int, int]:
     """(height, width) asked for, each a multiple of what the chroma format needs."""
-    if None not in (settings.scale, settings.height):
-        raise UsageError("--scale and --height exclude each other; give one")
     if settings.height is not None:
         scale = settings.height / height
     factor = scale if settings.scale is None else settings.scale
-    if factor <= 0:
-        raise UsageError(f"--scale and --height must be positive; this asks for {factor:g} times")
     sides = (height * factor, width * factor)
     size = tuple(max(1, round(s / m)) * m for s, m in zip(sides, subsampling, strict=True))
     if max(size) > LARGEST:
@@ -83,6 +81,8 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
     check_place(source, there, overwrite=settings.overwrite)
     if there.is_dir():
         raise OutputError(f"{output}: is a folder; name a file, such as {output}/film.mkv")
+    if is_pattern(output):
+        make_folder(output.parent)
     check_parent(output)
     free, wanted = shutil.disk_usage(output.parent).free, source.stat().st_size + SPARE
     if free < wanted:

@@ -19,6 +19,7 @@ from jaxvsr.losses.adversarial import (
     saturating_generator,
 )
 from jaxvsr.losses.distillation import distil_attention, distil_features, distil_output
+from jaxvsr.losses.mesh import mesh
 from jaxvsr.losses.perceptual import feature_cosine, feature_distance, lpips
 from jaxvsr.losses.pixels import charbonnier, cvegan, l1, ms_ssim, mse, ssim
 from jaxvsr.losses.temporal import (
@@ -51,6 +52,7 @@ __all__ = [
     "least_squares_generator",
     "logistic_critic",
     "lpips",
+    "mesh",
     "ms_ssim",
     "mse",
     "non_saturating_generator",

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import gamma
 
 from jaxvsr.metrics.fidelity import luma
 from jaxvsr.metrics.windows import gaussian
@@ -132,6 +131,8 @@ def _fitted(left, right, ratio):
 @lru_cache(maxsize=1)
 def _table() -> tuple[np.ndarray, ...]:
     """Shapes 0.2 to 10, and for each its ratio of moments, its width and mean at deviation 1."""
+    from scipy.special import gamma  # half a second that only NIQE waits for
+
     shapes = np.arange(0.2, 10.001, 0.001)
     one, two, three = (gamma(k / shapes) for k in (1, 2, 3))
     return shapes, two**2 / (one * three), np.sqrt(one / three), two / one

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.polynomial import Polynomial
-from scipy.interpolate import PchipInterpolator
 
 from jaxvsr.errors import InputError
 
@@ -105,6 +104,8 @@ def _fitted(x, y, fit: str):
     """The curve y(x) and its integral."""
     order = np.argsort(x)
     if fit == "pchip":
+        from scipy.interpolate import PchipInterpolator  # a second that only rates wait for
+
         curve = PchipInterpolator(x[order], y[order])
         return curve, curve.antiderivative()
     curve = Polynomial.fit(x, y, 3)

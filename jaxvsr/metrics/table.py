@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -10,16 +12,28 @@ class Metric:
 
     `kind` says what it looks at: "frame" a frame and its truth, "motion" two neighbouring frames
     and their truths, "alone" a frame without any truth, "vmaf" whole clips through libvmaf.
+    `higher_is_better` is None where the value nearest to 0 is best, as of a signed difference.
     `needs` is what must be installed or downloaded for it, empty for nothing.
     """
 
     title: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     digits: int
     kind: Literal["frame", "motion", "alone", "vmaf"]
     source: str
     needs: str = ""
+
+    @property
+    def better(self) -> str:
+        """Which way is better, in words."""
+        return {True: "higher", False: "lower", None: "nearer to 0"}[self.higher_is_better]
+
+    def loss(self, values):
+        """Values of this metric, so turned that lower is better."""
+        if self.higher_is_better is None:
+            return np.abs(values)
+        return -values if self.higher_is_better else values
 
 
 _WANG, _MS = "Wang et al. 2004", "Wang et al. 2003"
@@ -42,5 +56,9 @@ METRICS = {
     "tssim": Metric("tSSIM", "", True, 4, "motion", _EVH),
     "tof": Metric("tOF", "px", False, 3, "motion", _TECO),
     "tlp": Metric("tLP", "x100", False, 3, "motion", _TECO, "alex"),
+    "mesh": Metric("mesh", "levels", False, 3, "frame", "ours, metrics.patterns"),
+    "detail": Metric("finest octave", "dB", None, 2, "frame", "ours, metrics.patterns"),
+    "grain": Metric("grain", "dB", None, 2, "frame", "ours, metrics.patterns"),
+    "flicker": Metric("flicker", "levels", False, 3, "motion", "ours, metrics.patterns"),
     "warp_error": Metric("warping error", "x1000", False, 3, "motion", "Lai et al. 2018"),
 }

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import av
 
-from jaxvsr.errors import OutputError, SpaceError, UsageError
+from jaxvsr.errors import OutputError, SpaceError, UsageError, unknown
+from jaxvsr.video import hardware, names, pixels, priority, quality
 from jaxvsr.video import hdr as hdr_data
-from jaxvsr.video import names, pixels, priority
 from jaxvsr.video.colour import SITINGS, Colour
 from jaxvsr.video.failing import failing
 from jaxvsr.video.streams import VideoInfo, quiet
@@ -83,20 +83,58 @@ def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, p
     allowed = CONTAINERS[suffix]
     wanted = pixels.planar(_known(pix_fmt)) if pix_fmt else _nearest_depth(info)
     if codec is not None:
-        codec = NAMES.get(codec.lower(), codec.lower())
-        if codec not in allowed:
+        codec = encoder_of(codec)
+        if (hardware.software_of(codec) or codec) not in allowed:
             raise UsageError(f"{suffix} does not take {codec}; choose from {', '.join(allowed)}")
     else:
         codec = _default_codec(info, allowed, wanted, strict=pix_fmt is not None)
     if pix_fmt is None:
-        wanted = _fitting(wanted, FORMATS[codec]) or wanted
-    if wanted not in FORMATS[codec]:
-        choices = ", ".join(FORMATS[codec])
-        raise UsageError(f"{codec} cannot write {wanted}; choose --pix-fmt from {choices}")
-    if codec not in CRF and crf is not None:
-        raise UsageError(f"{codec} has no quality setting; leave --crf away")
+        wanted = _fitting(wanted, formats_of(codec)) or wanted
+    _check_format(codec, wanted)
+    quality.check_preset(codec, preset)
+    if hardware.software_of(codec):
+        return Encoding(codec, crf, None, wanted, hardware.options(codec, crf))
+    quality.check_crf(codec, crf)
     crf, preset = CRF.get(codec) if crf is None else crf, preset or PRESET.get(codec)
     return Encoding(codec, crf, preset, wanted, _options(codec, crf, preset))
+
+
+def check(codec: str | None, crf: float | None, preset: str | None, pix_fmt: str | None) -> None:
+    """Refuses what no encoder, or not the one that is asked for, can do; nothing is opened for it.
+
+    Raises UsageError, naming the choices.
+    """
+    encoder = None if codec is None else encoder_of(codec)
+    quality.check_preset(encoder, preset)
+    if encoder and hardware.software_of(encoder):
+        hardware.check(encoder)
+        hardware.options(encoder, crf)
+    elif encoder:
+        quality.check_crf(encoder, crf)
+    if pix_fmt is not None:
+        _check_format(encoder, pixels.planar(_known(pix_fmt)))
+
+
+def encoder_of(codec: str) -> str:
+    """FFmpeg's name of an encoder, also by common names of codecs. Raises UsageError."""
+    name = NAMES.get(codec.lower(), codec.lower())
+    if name not in FORMATS and not hardware.software_of(name):
+        raise UsageError(unknown("codec", codec, [*FORMATS, "h264", "h265", "vp9", "av1"]))
+    return name
+
+
+def formats_of(codec: str) -> tuple[str, ...]:
+    """The pixel formats that an encoder is given."""
+    return FORMATS.get(codec, hardware.FORMATS)
+
+
+def _check_format(codec: str | None, wanted: str) -> None:
+    """Raises UsageError for a pixel format that the encoder, or without one none, takes."""
+    every = dict.fromkeys(name for names in FORMATS.values() for name in names)
+    choices = formats_of(codec) if codec else every
+    if wanted not in choices:
+        who = codec or "no encoder here"
+        raise UsageError(f"{who} cannot write {wanted}; choose --pix-fmt from {', '.join(choices)}")
 
 
 def check_width(codec: str, width: int) -> None:
@@ -198,7 +236,8 @@ def _known(pix_fmt: str) -> str:
     try:
         return av.VideoFormat(pix_fmt, 2, 2).name
     except ValueError:
-        raise UsageError(f"no pixel format {pix_fmt}; try yuv420p or yuv420p10le") from None
+        names = dict.fromkeys(name for names in FORMATS.values() for name in names)
+        raise UsageError(unknown("pixel format", pix_fmt, names)) from None
 
 
 def _nearest_depth(info: VideoInfo) -> str:

@@ -9,7 +9,8 @@ import urllib.request
 from importlib import resources
 from pathlib import Path
 
-from jaxvsr.errors import WeightsError
+from jaxvsr.errors import WeightsError, nearest
+from jaxvsr.host.places import cache_folder
 
 PACKAGED = {  # each a .safetensors of that name in weights_data, with a card; what it is for
     "sr_unet_light_x2": "small and fast, nearest to the truth; the default",
@@ -37,18 +38,12 @@ def locate(source: str) -> Path:
     if path.is_file() or source not in PACKAGED:
         if path.is_file() or path.with_suffix(".param").is_file():
             return path
-        names = ", ".join(PACKAGED)
+        names = f"{', '.join(PACKAGED)}{nearest(source, [*PACKAGED, 'bicubic', 'lanczos'])}"
         raise WeightsError(f"{source}: no such weights; give a file, a URL, or one of: {names}")
     packaged = Path(str(resources.files("jaxvsr") / "weights_data" / f"{source}.safetensors"))
     if not packaged.is_file():
         raise WeightsError(f"{source}: its file {packaged.name} is not installed; reinstall jaxvsr")
     return packaged
-
-
-def cache_folder() -> Path:
-    """JAXVSR_CACHE, or jaxvsr in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("JAXVSR_CACHE") or f"{home}/jaxvsr").expanduser()
 
 
 def fetch(url: str, remedy: str = REMEDY) -> Path:

@@ -86,7 +86,7 @@ def parsed(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--phase", nargs="*", default=[], choices=PHASES, help="parts of --all")
     parser.add_argument("--all", action="store_true", help="everything, in order of its worth")
     parser.add_argument("--tune", action="store_true", help="time all configs; keep the fastest")
-    parser.add_argument("--seconds", type=float, default=0.0, help="for everything")
+    parser.add_argument("--seconds", type=seconds, default=0.0, help="for everything")
     parser.add_argument("--out", type=Path, help="folder for results, CSV and JSON, and a plot")
     options = parser.parse_args(args)
     options.alone = not (options.all or options.tune or options.op or options.network)
@@ -95,6 +95,14 @@ def parsed(args: Sequence[str] | None) -> argparse.Namespace:
     if not options.phase:
         options.phase = list(PHASES) if options.all else asked(options)
     return options
+
+
+def seconds(text: str) -> float:
+    """A time that can be spent."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def asked(options: argparse.Namespace) -> list[str]:

@@ -276,7 +276,11 @@ def test_curves_over_the_bitrate_give_bd_rates(tmp_path, capsys):
         (["good.mp4", "good.mp4", "--metrics", "best"], 2, "no metric best; choose from psnr"),
         (["good.mp4", "good.mp4", "--crop", "24"], 2, "--crop 24 leaves nothing of 64x48"),
         (["good.mp4", "good.mp4", "--csv", "none/a.csv"], 4, "no such folder"),
-        (["good.mp4", "good.mp4", "--duration", "0"], 2, "--duration more than 0"),
+        (
+            ["good.mp4", "good.mp4", "--duration", "0"],
+            2,
+            "--duration 0: is out of range; give seconds",
+        ),
     ],
 )
 def test_bad_input_is_one_line(films, tmp_path, monkeypatch, capsys, argv, status, words):

@@ -193,3 +193,12 @@ def test_points_without_a_rate_or_a_finite_mean_are_left_out():
 def test_an_unknown_anchor_is_refused_by_name():
     with pytest.raises(UsageError, match=r"'x265'.*choose one of 'x'"):
         rates.table(series("x"), "x265")
+
+
+def test_a_metric_that_was_not_measured_says_why():
+    score = scored(metrics=("psnr", "vmaf"), missing=("vmaf",))
+    for method in (score.mean, score.worst, score.order, score.equal):
+        with pytest.raises(UsageError, match=f"VMAF was not measured: {re.escape(REMEDY)}"):
+            method("vmaf")
+    with pytest.raises(UsageError, match="psnr_y was not measured; choose from psnr"):
+        score.mean("psnr_y")

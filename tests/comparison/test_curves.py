@@ -51,7 +51,7 @@ def test_a_stretch_with_an_infinite_value_is_marked_and_its_mean_is_of_the_rest(
     assert curve.infinite.sum() == 1 and (curve.mean == 1).all()
 
 
-def test_curves_of_17_metrics(tmp_path):
+def test_curves_of_every_metric(tmp_path):
     picture = opened(curves.plot_frames(three(), tmp_path / "curves.png"))
     height, width = picture.shape[:2]
     assert 1000 < width < 2500 and 1000 < height < 2500

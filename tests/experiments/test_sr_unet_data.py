@@ -7,12 +7,12 @@ from pathlib import Path
 import media
 import numpy as np
 import pytest
-import tyro
 from PIL import Image
 
 from experiments.frame import material, playing, training
 from experiments.frame.config import feed_of
 from experiments.sr_unet.recipe import SR_UNET, TINY, USES, Config
+from jaxvsr.commands.reading import read
 from jaxvsr.data import catalogue, made_up
 from jaxvsr.errors import InputError, UsageError
 
@@ -117,7 +117,7 @@ def test_a_split_of_a_published_set_is_trained_on_by_its_name(tmp_path):
         folder.mkdir(parents=True)
         for i in range(2):
             Image.new("RGB", (32, 24)).save(folder / f"{i:08d}.png")
-    data = lambda text: tyro.cli(Config, args=["--data", text]).data
+    data = lambda text: read(Config, ["--data", text], prog="run").data
     found = material.material(data(f"reds/train={tmp_path}"), 0.2, 0)
     names = {clip.name for clip in (*found.known, *found.unseen)}
     assert names == {"train/001", "train/002"}

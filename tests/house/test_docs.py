@@ -20,6 +20,7 @@ def test_the_data_sets_are_told_of(capsys):
     assert "vimeo_septuplet.zip" in told and "LIVE_NFLX_II" in told
 
 
+@pytest.mark.sweep
 def test_a_network_and_losses_of_ones_own(tmp_path):
     pytest.importorskip("grain")
     asked = 'STEPS, FOLDER = 50_000, Path("runs/mine")'

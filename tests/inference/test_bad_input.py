@@ -63,6 +63,13 @@ def test_video_without_one_whole_frame(run, tmp_path):
     assert_refused(run(source, "--model", "bicubic"), 3, "a.mkv")
 
 
+def test_a_width_at_which_x265_ends_the_process(run, tmp_path):
+    source = media.film(tmp_path / "a.mkv", media.Picture(frames=2, width=96, height=64))
+    asked = ("--model", "bicubic", "--codec", "h265", "--scale", 0.5)
+    assert_refused(run(source, *asked), 2, "a width of 48", "libx264")
+    assert main(["degrade", str(source)]) == 2  # whose default recipe halves, for x265
+
+
 def test_empty_folder(run, tmp_path):
     (tmp_path / "empty").mkdir()
     outcome = run(tmp_path / "empty", "--model", "bicubic")
@@ -90,9 +97,11 @@ def test_damage_in_the_middle_is_enhanced_around_and_counted(kind, run, tmp_path
 
 def test_absurd_scale(run, tmp_path):
     source = media.film(tmp_path / "a.mkv")
-    assert_refused(run(source, "--model", "bicubic", "--scale", 1000), 2, "64000x48000", "smaller")
-    assert_refused(run(source, "--model", "bicubic", "--scale", -1), 2, "positive")
-    assert_refused(run(source, "--model", "bicubic", "--height", 0), 2, "positive")
+    assert_refused(run(source, "--model", "bicubic", "--scale", 1000), 2, "from 0.01 to 100")
+    source = media.film(tmp_path / "b.mkv", media.Picture(frames=2, width=192, height=128))
+    assert_refused(run(source, "--model", "bicubic", "--scale", 90), 2, "17280x11520", "smaller")
+    assert_refused(run(source, "--model", "bicubic", "--scale", -1), 2, "out of range")
+    assert_refused(run(source, "--model", "bicubic", "--height", 0), 2, "from 1 to")
     both = ("--scale", 2, "--height", 100)
     assert_refused(run(source, "--model", "bicubic", *both), 2, "exclude each other")
 

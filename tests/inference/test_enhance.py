@@ -204,14 +204,17 @@ def test_other_containers(suffix, tmp_path):
 
 def test_pictures_by_a_pattern(tmp_path):
     source = media.film(tmp_path / "in.mkv")
-    same_size = enhance_film(toys.identity(), source, tmp_path / "f%03d.png", Settings(), "none")
-    names = sorted(p.name for p in tmp_path.glob("*.png"))
+    folder = tmp_path / "frames"  # made by it
+    same_size = enhance_film(toys.identity(), source, folder / "f%03d.png", Settings(), "none")
+    names = sorted(p.name for p in folder.glob("*.png"))
     assert names == [f"f{i:03d}.png" for i in range(1, 26)] and same_size.frames == 25
     (_, planes), info = planes_of(source)[0][7], planes_of(source)[1]
     rgb = np.clip(colour.to_rgb(planes, info.colour), 0, 1) * 255
-    with Image.open(tmp_path / "f008.png") as picture:
+    with Image.open(folder / "f008.png") as picture:
         np.testing.assert_allclose(np.asarray(picture), rgb, atol=0.51)
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(folder.glob("*.part"))
+    with pytest.raises(jaxvsr.JaxvsrError, match="none: no such folder; make it first"):
+        enhance_film(toys.identity(), source, tmp_path / "none/f/%d.png", Settings(), "none")
 
 
 def test_picture_keeps_alpha_and_depth(tmp_path):
@@ -306,7 +309,7 @@ def test_models_are_listed_with_their_facts(capsys):
     heads, *lines = table.splitlines()
     assert len(lines) == len(rows) and "flops" in heads and "paper" in heads
     listed = [line.split()[0] for line in names.splitlines()[1:]]
-    assert listed == list(told["packaged"]) and network.DEFAULT in listed
+    assert listed == list(told["packaged"]) and network.DEFAULT_MODEL in listed
 
 
 def test_preview_never_replaces_its_input(tmp_path, capsys):

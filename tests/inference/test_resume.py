@@ -106,7 +106,7 @@ def test_networks_in_time_never_look_across_a_cut(whole, source):
     np.testing.assert_allclose(got, near, atol=1.5)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_process_resumes(sent, source, tmp_path):
     """kill -9 (or Ctrl-C) in the middle, through the command line; then the same command."""

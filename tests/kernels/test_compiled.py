@@ -25,6 +25,7 @@ def faults(rows: list[compiled.Row]) -> list[str]:
 def test_some_kernels_compile_within_the_limits():
     rows = rows_of(target=(90,), op=FEW, dtype=("bfloat16",))
     assert {row.op for row in rows} == set(FEW) and faults(rows) == []
+    assert not any(row.late for row in rows)
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -47,6 +48,7 @@ def test_no_operation_is_left_out(rows):
     assert {row.op for row in rows} - {row.op for row in made} <= ONE_DEVICE
 
 
+@pytest.mark.sweep
 def test_what_products_read_is_fenced_before_the_barrier(rows):
     """Except where the left side comes from registers: one step's, and that of gathered taps."""
     late = {row.op for row in rows if row.late}

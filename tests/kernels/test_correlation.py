@@ -80,6 +80,7 @@ def test_both_gradients_are_those_of_the_definition(dtype, shape, radius):
         assert apart(gradient, other) < OP.tolerance[dtype]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_every_config_gives_the_same(dtype):
     a, b = example((1, 5, 10, 18), dtype)

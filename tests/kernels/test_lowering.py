@@ -82,6 +82,7 @@ def test_a_network_runs_on_kernels(dtype):
     assert triton["kernels"] + triton["convolution"] == 8 and triton["kernels"] >= 6, triton
 
 
+@pytest.mark.sweep
 def test_dense_blocks_join_nothing():
     """ESRGAN's blocks write channel slices of one array: 3 x 4 concatenations are gone."""
     xla, triton = lowered(NETWORK.format(dtype="float16", **ESRGAN))

@@ -39,7 +39,7 @@ CASES = [(shape, "float32") for shape in (*OP.small, (1, 1, 1, 4))]
 CASES += [(OP.small[0], "bfloat16"), (OP.small[0], "float16"), (OP.small[2], "bfloat16")]
 
 
-@pytest.mark.sampled
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("shape, dtype", CASES)
 def test_the_kernel_computes_its_definition(shape, dtype):
     arrays = example(shape, dtype)
@@ -99,6 +99,7 @@ def test_arrays_keep_their_own_dtypes():
     assert apart(y, exact(module.definition, short, flow)) < OP.tolerance["bfloat16"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("config", OP.configs((1, 6, 7, 20), "float32"), ids=str)
 def test_every_config_gives_the_same(config):
     frames, flow = example((1, 6, 7, 20))

@@ -71,6 +71,7 @@ def test_convolutions_are_exact_in_float64(conv, way):
     assert gap(algebra.conv_direct(x, w), torch_conv(x, w)) < 1e-13
 
 
+@pytest.mark.sweep
 def test_rounding_costs_what_the_tables_say():
     shape = dict(kind="gauss", shape=(1, 12, 12, 32), filters=8)
     errors = {

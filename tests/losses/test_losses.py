@@ -33,6 +33,7 @@ def test_charbonnier_and_its_gradient_are_numpys(epsilon):
     np.testing.assert_allclose(gradient * error.size, error / root, rtol=0, atol=1e-5)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("name", "side"), [("ssim", 16), ("ms_ssim", 161)])
 def test_structural_losses_are_what_is_missing_from_the_metric(name, side):
     real = np.random.default_rng(0).random((2, side, side, 3), np.float32)

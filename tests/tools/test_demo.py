@@ -18,6 +18,18 @@ def test_film_and_clip(tmp_path, monkeypatch, capfd):
         assert (result.streams.video[0].height, len(result.streams.audio)) == (96, 1)
         assert abs(result.streams.video[0].frames - 10) == 0
 
+    clip.mkdir()
+    for left in ("truth.mp4", "enhanced.webm", "notes.txt"):  # of a demonstration before
+        (clip / left).write_text("old")
     assert demo.main(demo.Args(clip=film / "input.mp4", model="bicubic", folder=clip)) == 0
+    made = {"enhanced.mp4", "side_by_side.png", "notes.txt"}
+    assert {path.name for path in clip.iterdir()} == made
     assert "no scores" in capfd.readouterr().out
     assert np.asarray(Image.open(clip / "side_by_side.png")).std() > 10
+
+
+def test_the_clip_is_never_taken_away(tmp_path):
+    for name in ("input.mp4", "truth.mp4"):
+        (tmp_path / name).write_text("a film")
+    demo.clear(tmp_path, tmp_path / "input.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["input.mp4"]

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,16 +29,8 @@ from jaxvsr.errors import (
 from jaxvsr.train import checkpoint
 from jaxvsr.train.checkpoint import Checkpoints, position, seek
 
-ROOT = Path(__file__).parents[2]
 STATE = {"a": jnp.arange(6.0).reshape(2, 3), "b": {"c": jnp.int32(7)}}
 PATIENCE = 120  # seconds; a run takes about five
-
-
-def start(folder, *options):
-    one = "--xla_force_host_platform_device_count=1"
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "XLA_FLAGS": one}
-    command = [sys.executable, str(ROOT / "tests" / "little_run.py"), str(folder), *options]
-    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(true, process):
@@ -67,7 +58,7 @@ def steps_told(folder) -> list[int]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    process = start(folder)
+    process = little_run.start(folder)
     told = []
 
     def end():
@@ -81,23 +72,19 @@ def unbroken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """The folder of a run that was killed twice and evicted once, and how the eviction ended."""
+    """The folder of a run that was killed and then evicted, and how the eviction ended."""
     folder = tmp_path_factory.mktemp("broken")
     saving = lambda: list(folder.glob("checkpoints/*.orbax-checkpoint-tmp"))
     slowly = ("--pause", "0.03", "--save", "0.2")
-    for enough in (
-        lambda: saving() and max(steps_told(folder), default=0) >= 3,
-        lambda: max(steps_told(folder), default=0) >= 14,
-    ):
-        process = start(folder, *slowly)
-        wait_until(enough, process)
-        process.kill()
-        process.communicate(timeout=PATIENCE)
-    process = start(folder, *slowly)
+    process = little_run.start(folder, *slowly)
+    wait_until(lambda: saving() and max(steps_told(folder), default=0) >= 3, process)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    process = little_run.start(folder, *slowly)
     wait_until(lambda: max(steps_told(folder), default=0) >= 20, process)
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=PATIENCE)[1]
-    finished(start(folder))
+    finished(little_run.start(folder))
     return folder, process.returncode, told
 
 

@@ -22,10 +22,7 @@ PATIENCE = 150  # seconds; it takes about fifteen
 
 
 def start(folder, count, **env):
-    flags = f"--xla_force_host_platform_device_count={count}"
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "XLA_FLAGS": flags, **env}
-    command = [sys.executable, str(ROOT / "tests" / "little_run.py"), str(folder), "--steps", "12"]
-    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    return little_run.start(folder, "--steps", "12", devices=count, **env)
 
 
 def free_port() -> int:
