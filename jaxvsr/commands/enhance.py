@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from jaxvsr import weights
-from jaxvsr.commands.speech import Complaints, finish
+from jaxvsr.commands.speech import Complaints, complain, finish
 from jaxvsr.inference.enhance import check_source, enhance_folder, enhance_path, enhance_preview
 from jaxvsr.inference.network import DEFAULT
 from jaxvsr.inference.settings import Settings
+from jaxvsr.weights import archs
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Enhance:
     By default it lies beside the input."""
     model: str = DEFAULT
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
+    arch: str = ""
+    """What the checkpoint's tensors do not tell: a network, and behind hyphens its activation and
+    what its result is added to: espcn-relu, srvgg-leaky0.2-bicubic, srresnet-tanh, sr_unet-x1.5.
+    A checkpoint that needs it is refused with the choices."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
     preview: bool = False
     """Write only a picture that compares one frame before and after."""
@@ -36,8 +41,11 @@ class Enhance:
 
     def run(self) -> int:
         """Does it, and returns the exit status."""
+        archs.parse(self.arch)
         check_source(self.input)
-        net = weights.load(self.model)
+        net = weights.load(self.model, arch=self.arch)
+        for note in net.notes:
+            complain(note)
         show = "json" if self.json else "text"
         what, errors = (net, self.input, self.output, self.settings), Complaints()
         if self.preview:

@@ -14,7 +14,7 @@ def aligned(rows: list[dict]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def complain(error: BaseException) -> None:
+def complain(error: BaseException | str) -> None:
     """One line on stderr."""
     print(f"jaxvsr: {error}", file=sys.stderr)
 
