@@ -280,11 +280,11 @@ def _named(modules: Mapping[str, Tensors], layout: Layout) -> dict[str, Link] | 
     links: dict[str, Link] = {}
     norms: dict[str, Tensors] = {}
     for module, ours in _renamed(list(modules), layout, modules).items():
-        if ours is None or ours in links or ours in norms:
+        link, normed = _link(modules[module]), (ours or "").removesuffix(" norm")
+        if ours is None or ours in links or (ours != normed and normed in norms):
             return None
-        link = _link(modules[module])
-        if ours.endswith(" norm"):
-            norms[ours.removesuffix(" norm")] = modules[module]
+        if ours != normed:
+            norms[normed] = modules[module]
         elif link is None or link.kind != ("prelu" if "prelu" in ours else "conv"):
             return None
         else:

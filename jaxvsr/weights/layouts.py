@@ -68,7 +68,7 @@ def count(tensors: Tensors, pattern: str) -> int:
 
 
 def shuffled(tensors: Tensors, name: str) -> int | None:
-    """The r for which this convolution's output is 3 r^2 channels."""
+    """The r for which this weight or bias is one of 3 r^2 channels."""
     channels = len(tensors[name]) if name in tensors and tensors[name].ndim else 0
     r = isqrt(channels // 3)
     return r if r and 3 * r * r == channels else None
@@ -83,7 +83,7 @@ def _side(tensors: Tensors, pattern: str, axis: int) -> int | None:
 
 def sr_unet(tensors: Tensors) -> Found | None:
     """SR-UNet and its UNet; tensors that the published network never uses are dropped."""
-    scale = shuffled(tensors, "conv_last.weight") or 2
+    scale = shuffled(tensors, "conv_last.weight") or shuffled(tensors, "conv_last.bias") or 2
     stages = [f"dconv_down{i + 1}" for i in range(LEVELS)]
     stages += [f"dconv_up{i}" for i in range(LEVELS - 1, 0, -1)]
     depths = tuple(count(tensors, rf"{stage}\.(\d+)\.conv1\.weight$") for stage in stages)
@@ -160,12 +160,13 @@ def _replace(key: str, renamed: dict[str, str]) -> str:
 
 def srvgg(tensors: Tensors) -> Found | None:
     """SRVGGNetCompact with PReLUs, over the nearest enlargement as its authors have it."""
-    last = count(tensors, r"body\.(\d+)\.weight$") - 1
+    last = count(tensors, r"body\.(\d+)\.weight$") // 2 * 2
     bent = any(re.fullmatch(r"body\.\d+\.weight", k) and v.ndim == 1 for k, v in tensors.items())
-    if last < 2 or last % 2 or not bent:
+    if last < 2 or not bent:
         return None
-    scale = shuffled(tensors, f"body.{last}.weight") or 4
+    scale = shuffled(tensors, f"body.{last}.weight") or shuffled(tensors, f"body.{last}.bias") or 4
     features = _side(tensors, r"body\.0\.weight", 0) or _side(tensors, r"body\.\d+\.weight", 1)
     fields = {"scale": scale, "features": features, "convs": last // 2 - 1}
-    spread = lambda v: np.broadcast_to(v, (features,)) if v.shape == (1,) else v
-    return Found("srvgg", fields, {key: spread(value) for key, value in tensors.items()})
+    single = lambda key, v: v.shape == (1,) and re.fullmatch(r"body\.\d+\.weight", key)
+    spread = lambda key, v: np.broadcast_to(v, (features,)) if single(key, v) else v
+    return Found("srvgg", fields, {key: spread(key, value) for key, value in tensors.items()})

@@ -82,6 +82,7 @@ def compared(found: Found, variant: Variant) -> Fit | None:
     seen = shapes_of(to_tree(found.tensors))
     keys = dict.fromkeys([*wanted, *seen])
     differences = [(k, seen.get(k), wanted.get(k)) for k in keys if seen.get(k) != wanted.get(k)]
+    differences.sort(key=lambda difference: difference[1] is not None)  # what is missing first
     good = sum(seen.get(key) == shape for key, shape in wanted.items())
     share = good / max(len(wanted), len(seen), 1)
     return Fit(variant, found, module, tuple(differences), share)

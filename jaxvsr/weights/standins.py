@@ -78,7 +78,8 @@ class Tensor:
         if 0 in self.shape:
             return np.empty(self.shape, data.dtype)
         strides = [s * data.itemsize for s in self.strides]
-        return np.lib.stride_tricks.as_strided(data[self.offset :], self.shape, strides).copy()
+        start = self.offset * data.itemsize
+        return np.ndarray(self.shape, data.dtype, data.view(np.uint8), start, strides).copy()
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,10 @@ def _encoded(text, *_):
 
 
 MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+BUILTINS = ("builtins", "__builtin__")
+BUILT_IN = {"list": list, "dict": dict, "set": Inert, "frozenset": Inert, "int": int}
+BUILT_IN |= {"float": float, "bool": bool, "str": str, "complex": Inert, "slice": Inert}
+BUILT_IN |= {"getattr": Inert}  # what mmengine's histories name; nothing is got
 NAMES = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
@@ -207,9 +212,7 @@ NAMES = {
     **{(module, "_reconstruct"): lambda *_: Array() for module in MULTIARRAY},
     **{(module, "scalar"): _scalar for module in MULTIARRAY},
     ("_codecs", "encode"): _encoded,
-    ("builtins", "set"): Inert,
-    ("builtins", "frozenset"): Inert,
-    ("builtins", "getattr"): Inert,  # what mmengine's histories name; nothing is got
+    **{(module, name): kind for module in BUILTINS for name, kind in BUILT_IN.items()},
     **{("torch.jit._pickle", f"build_{kind}list"): _first for kind in ("int", "tensor", "double")},
     ("torch.jit._pickle", "build_boollist"): _first,
     ("torch.jit._pickle", "restore_type_tag"): _first,
