@@ -23,7 +23,7 @@ from jaxvsr.weights.layouts import Found
 from jaxvsr.weights.ncnn import read_ncnn
 from jaxvsr.weights.recognition import EXPECTED, compared, recognise, shapes_of, told
 from jaxvsr.weights.store import PACKAGED, locate
-from jaxvsr.weights.wrapping import Variant, variants
+from jaxvsr.weights.wrapping import Variant, normalised, variants
 
 __all__ = ["PACKAGED", "Loaded", "load", "metadata_of", "save", "shapes_of"]
 
@@ -111,6 +111,11 @@ def _read(path: Path, said: archs.Arch | None) -> tuple[str, nn.Module, layouts.
         return _checked(Found(name, options, dict(contents.found)), path)
     fit, note = recognise(variants(contents.found), said, path)
     _finite(fit.variant.tensors, path)
+    if normalised(contents.found):
+        raise WeightsError(
+            f"{path}: its frames are normalised by a mean and a deviation (data_preprocessor), "
+            f"which is not done here; {EXPECTED} in [0, 1]"
+        )
     found, module = fit.found, fit.module
     if found.name == "sr_unet" and found.fields["scale"] == 2 and not (said and said.fields):
         if "1.5x" in path.name:

@@ -184,7 +184,7 @@ def _srresnet(links: Mapping[str, Link], fields: Mapping, note: str = "") -> Fou
     """Links under our names as SRResNet; None where a size cannot be."""
     first, inner, last = (links.get(k) for k in ("conv_first", "body.0.conv1", "conv_last"))
     convs = all(x is not None and x.weight.ndim == 4 for x in (first, inner, last))
-    if not convs or first.weight.shape[1] != 3 or len(last.weight) != 3:
+    if not convs or first.weight.shape[1] != 3 or len(last.weight) != 3 or not inner.weight.size:
         return None
     features, ends = len(first.weight), first.weight.shape[-1]
     ups = sum(bool(re.fullmatch(r"conv_up\d+", name)) for name in links)
@@ -267,7 +267,7 @@ def _link(part: Tensors) -> Link | None:
 def _fold_norm(conv: Tensors, norm: Tensors) -> Tensors | None:
     """One convolution equal to the convolution and the batch norm behind it."""
     whole = set(norm) == {"weight", "bias", "running_mean", "running_var"}
-    if not whole or any(v.shape != (len(conv["weight"]),) for v in norm.values()):
+    if not whole or any(v.shape != (len(conv["weight"]),) for v in (conv["bias"], *norm.values())):
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = norm["weight"] / np.sqrt(norm["running_var"] + EPSILON)

@@ -32,15 +32,29 @@ def to_tree(tensors: Tensors) -> dict:
     """Named PyTorch tensors as a parameter tree of float32."""
     tree: dict = {}
     for name, value in tensors.items():
-        *modules, leaf = re.sub(r"\.(\d+)(?=\.)", r"_\1", name).split(".")
+        *modules, leaf = _path(name, value)
         branch = tree
         for module in modules:
             branch = branch.setdefault(module, {})
         value = np.asarray(value).astype(np.float32)
-        if value.ndim == 4:
-            leaf, value = "kernel", value.transpose(2, 3, 1, 0)
+        value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
         branch[leaf] = np.ascontiguousarray(value)
     return tree
+
+
+def tree_shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    """The shapes of `to_tree` by path, a/b/kernel; tensors that make no tree keep their names."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, value in tensors.items():
+        path, shape = "/".join(_path(name, value)), value.shape
+        place = name if path in found else path
+        found[place] = (*shape[2:], shape[1], shape[0]) if len(shape) == 4 else shape
+    return found
+
+
+def _path(name: str, value: np.ndarray) -> list[str]:
+    *modules, leaf = re.sub(r"\.(\d+)(?=\.)", r"_\1", name).split(".")
+    return [*modules, "kernel" if value.ndim == 4 else leaf]
 
 
 def from_tree(tree: Mapping, prefix: str = "") -> Tensors:

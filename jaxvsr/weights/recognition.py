@@ -18,7 +18,7 @@ from jaxvsr.errors import WeightsError
 from jaxvsr.models import MODELS
 from jaxvsr.weights import chains, layouts
 from jaxvsr.weights.archs import Arch
-from jaxvsr.weights.layouts import Found, Tensors, to_tree
+from jaxvsr.weights.layouts import Found, Tensors, tree_shapes
 from jaxvsr.weights.wrapping import Variant
 
 EXPECTED = "expected SR-UNet, RRDBNet (ESRGAN), SRVGGNetCompact, SRResNet or ESPCN, of RGB"
@@ -79,7 +79,7 @@ def compared(found: Found, variant: Variant) -> Fit | None:
         wanted = dict(_wanted(module))
     except Exception:  # a module refuses absurd fields in many ways
         return None
-    seen = shapes_of(to_tree(found.tensors))
+    seen = tree_shapes(found.tensors)
     keys = dict.fromkeys([*wanted, *seen])
     differences = [(k, seen.get(k), wanted.get(k)) for k in keys if seen.get(k) != wanted.get(k)]
     differences.sort(key=lambda difference: difference[1] is not None)  # what is missing first

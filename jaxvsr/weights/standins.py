@@ -179,6 +179,10 @@ def _first(value, *_):
     return value
 
 
+def _array_of_buffer(raw, kind, shape, order="C", *_):
+    return np.frombuffer(raw, kind.dtype()).reshape(shape, order=order).copy()
+
+
 def _scalar(*_):
     return 0
 
@@ -211,6 +215,7 @@ NAMES = {
     ("numpy", "ndarray"): Array,
     **{(module, "_reconstruct"): lambda *_: Array() for module in MULTIARRAY},
     **{(module, "scalar"): _scalar for module in MULTIARRAY},
+    **{(f"numpy.{c}.numeric", "_frombuffer"): _array_of_buffer for c in ("core", "_core")},
     ("_codecs", "encode"): _encoded,
     **{(module, name): kind for module in BUILTINS for name, kind in BUILT_IN.items()},
     **{("torch.jit._pickle", f"build_{kind}list"): _first for kind in ("int", "tensor", "double")},

@@ -83,6 +83,17 @@ def state_dict(found) -> Tensors:
     return (known or whole)[-1].tensors
 
 
+def normalised(found) -> bool:
+    """True where a trainer's own layer (mmagic's) brings frames to another range than [0, 1]."""
+    layers = (
+        (name, value)
+        for nest in _nests(found, ())
+        for name, value in nest.tensors.items()
+        if re.search(r"(^|\.)data_preprocessor\.(mean|std)$", name)
+    )
+    return any(not np.allclose(v, 0 if name.endswith("mean") else 255) for name, v in layers)
+
+
 def _is_average(word: str) -> bool:
     parts = re.split(r"[._\-\s]", word.lower())
     return any(part in AVERAGED or part.endswith("ema") for part in parts)

@@ -1,5 +1,6 @@
 """Whatever a tool wraps around a network comes off; what is left must be the network as a whole."""
 
+import contextlib
 import io
 import json
 import pickle
@@ -101,6 +102,30 @@ def test_equal_copies_need_no_word(tmp_path):
     assert weights.load(tmp_path / "net.pth").notes == ()
 
 
+def test_no_change_of_tensors_is_a_crash():
+    from jaxvsr.weights import archs, recognition, wrapping
+
+    rng = np.random.default_rng(0)
+    nets = (torch_nets.RRDBNet(blocks=1), torch_nets.Compact(), torch_nets.SRResNet(blocks=1))
+    states = [{k: v.numpy() for k, v in net.state_dict().items()} for net in nets]
+    shapes = ((), (1,), (0,), (8,), (8, 8), (8, 3, 3, 3), (8, 0, 3, 3), (2,) * 5, (3, 8, 3, 2))
+    said = [archs.parse(text) for text in ("", "", "srvgg", "espcn", "srresnet", "esrgan")]
+    for _ in range(150):
+        state = dict(states[rng.integers(3)])
+        for _ in range(2):
+            name = list(state)[rng.integers(len(state))]
+            kind = rng.integers(4)
+            value = state.pop(name)
+            if kind == 1:
+                state[name] = np.zeros(shapes[rng.integers(len(shapes))], rng.choice(["f4", "i8"]))
+            elif kind == 2:
+                state[name.replace("0", "7")] = value
+            elif kind == 3:
+                state |= {name: value, name + rng.choice([".x", "_g", "_orig", ".weight"]): value}
+        with contextlib.suppress(WeightsError):
+            recognition.recognise(wrapping.variants(state), said[rng.integers(len(said))], "net")
+
+
 def test_two_networks_of_equal_right_are_refused(tmp_path):
     torch.save({"first": STATE, "second": OTHER}, tmp_path / "net.pth")
     with pytest.raises(WeightsError, match=r"several networks \(first, second\); save the wanted"):
@@ -119,6 +144,18 @@ def test_nothing_may_be_left_over(tmp_path, more, told):
     torch.save({**STATE, **more}, tmp_path / "net.pth")
     with pytest.raises(WeightsError, match=told):
         weights.load(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("mean, std, fine", [(0, 255, True), (127.5, 127.5, False), (0, 1, False)])
+def test_frames_of_another_range_are_refused(tmp_path, mean, std, fine):
+    layer = {"data_preprocessor.mean": mean + torch.zeros(3, 1, 1)}
+    layer["data_preprocessor.std"] = std + torch.zeros(3, 1, 1)
+    torch.save({"state_dict": {**under("generator."), **layer}}, tmp_path / "net.pth")
+    if fine:
+        assert same(weights.load(tmp_path / "net.pth"))
+    else:
+        with pytest.raises(WeightsError, match="frames are normalised by a mean"):
+            weights.load(tmp_path / "net.pth")
 
 
 def test_a_network_inside_another_is_not_taken(tmp_path):
@@ -187,8 +224,9 @@ def save_as(form, state, path):
         np.savez(path, **{k: v.numpy() for k, v in state.items()})
     elif form == "safetensors":
         save_file(state, path, metadata={"format": "pt", "architecture": "esrgan", "author": "x"})
-    elif form == "numpy":
-        path.write_bytes(pickle.dumps({"params": {k: v.numpy() for k, v in state.items()}}))
+    elif form in ("numpy", "numpy5"):
+        found = {"params": {k: v.numpy() for k, v in state.items()}}
+        path.write_bytes(pickle.dumps(found, protocol=5 if form == "numpy5" else 2))
     elif form == "script":
         net = torch_nets.Compact()
         net.load_state_dict(state)
@@ -202,7 +240,12 @@ def save_as(form, state, path):
 
 
 FORMS = {"bin": "pytorch_model.bin", "legacy": "old.bin", "npz": "net.npz", "script": "net.pt"}
-FORMS |= {"safetensors": "model.safetensors", "numpy": "net.pkl", "parameters": "net.pth"}
+FORMS |= {
+    "safetensors": "model.safetensors",
+    "numpy": "net.pkl",
+    "parameters": "net.pth",
+    "numpy5": "net.pickle",
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
