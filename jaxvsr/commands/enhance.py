@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxvsr.commands.reading import Positional
-from jaxvsr.commands.speech import Complaints, finish
+from jaxvsr.commands.speech import Complaints, complain, finish
 from jaxvsr.inference.settings import DEFAULT_MODEL, Settings
 
 
@@ -24,6 +24,10 @@ class Enhance:
     By default it lies beside the input."""
     model: str = DEFAULT_MODEL
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
+    arch: str = ""
+    """What the checkpoint's tensors do not tell: a network, and behind hyphens its activation and
+    what its result is added to: espcn-relu, srvgg-leaky0.2-bicubic, srresnet-tanh, sr_unet-x1.5.
+    A checkpoint that needs it is refused with the choices."""
     settings: Settings = field(default_factory=Settings)
     preview: bool = False
     """Write only a picture that compares one frame before and after."""
@@ -35,10 +39,14 @@ class Enhance:
         from jaxvsr import weights
         from jaxvsr.host.programs import keep_programs
         from jaxvsr.inference import enhance
+        from jaxvsr.weights import archs
 
+        archs.parse(self.arch)
         enhance.check_source(self.input)
         keep_programs()
-        net = weights.load(self.model)
+        net = weights.load(self.model, arch=self.arch)
+        for note in net.notes:
+            complain(note)
         show = "json" if self.json else "text"
         what, errors = (net, self.input, self.output, self.settings), Complaints()
         if self.preview:

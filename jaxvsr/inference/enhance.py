@@ -1,5 +1,6 @@
 """Anything to something better: frames, a picture, a video, or a folder of either."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -22,8 +23,10 @@ from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
 
 
-def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, **settings):
+def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, arch: str = "", **settings):
     """Enhances frames or a file with the network `model` (a name, a path or a URL).
+
+    `arch` says what a checkpoint does not tell of itself, see `weights.archs`.
 
     Frames [N, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind.
     A path to a video, a picture or a folder is enhanced into `output` (beside it by default) and
@@ -34,8 +37,15 @@ def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, **setting
     if isinstance(source, str | Path):
         check_source(Path(source))
         output = Path(output) if output else None
-        return enhance_path(weights.load(str(model)), Path(source), output, asked)
-    return _run(weights.load(str(model)), source, asked)
+        net = weights.load(str(model), arch=arch)
+        made = enhance_path(net, Path(source), output, asked)
+        return [_noted(r, net) for r in made] if isinstance(made, list) else _noted(made, net)
+    return _run(weights.load(str(model), arch=arch), source, asked)
+
+
+def _noted(result: Result, net) -> Result:
+    """The result with what was assumed of the network before its notices."""
+    return replace(result, notices=(*net.notes, *result.notices))
 
 
 def check_source(source: Path) -> None:
