@@ -1,6 +1,7 @@
 """Linen layers that two networks or more use; frames and features are NHWC."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -69,6 +70,22 @@ class Tail(Conv):
     @nn.compact
     def __call__(self, x, base, **then):
         return ops.tail(x, *self.weights(x), base, self.r, impl=self.impl, **then)
+
+
+SMOOTH = {  # activations that no kernel has, by name
+    "tanh": jnp.tanh,
+    "elu": nn.elu,
+    "gelu": partial(nn.gelu, approximate=False),
+    "silu": nn.silu,
+    "mish": lambda x: x * jnp.tanh(nn.softplus(x)),
+}
+
+
+def bent(conv: Conv, x, activation: str, slope=None):
+    """`conv` of `x` and then an activation: one of `ops.conv`'s, or of `SMOOTH`."""
+    if activation in SMOOTH:
+        return SMOOTH[activation](conv(x))
+    return conv(x, activation=activation, slope=slope)
 
 
 def leaky_relu(x):

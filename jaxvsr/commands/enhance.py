@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxvsr.commands.reading import Positional
-from jaxvsr.commands.speech import Complaints, finish, tell_passed
+from jaxvsr.commands.speech import Complaints, complain, finish, tell_passed
 from jaxvsr.errors import UsageError
 from jaxvsr.inference.settings import DEFAULT_MODEL, Result, Settings
 
@@ -27,6 +27,10 @@ class Enhance:
     """OUTPUT, where all others are inputs; also -o."""
     model: str = DEFAULT_MODEL
     """Name of a packaged network (see `models`), or path or URL of a checkpoint."""
+    arch: str = ""
+    """What the checkpoint's tensors do not tell: a network, and behind hyphens its activation and
+    what its result is added to: espcn-relu, srvgg-leaky0.2-bicubic, srresnet-tanh, sr_unet-x1.5.
+    A checkpoint that needs it is refused with the choices."""
     settings: Settings = field(default_factory=Settings)
     recursive: bool = False
     """Go into the folders of a folder, and keep them in the output."""
@@ -44,14 +48,18 @@ class Enhance:
         from jaxvsr.host import folders, pipes
         from jaxvsr.host.programs import keep_programs
         from jaxvsr.inference.enhance import enhance_found
+        from jaxvsr.weights import archs
 
+        archs.parse(self.arch)
         inputs, output, is_folder = folders.divided(self.paths, self.output)
         found = folders.gather(inputs, output, recursive=self.recursive)
         many = not found.single or is_folder
         streamed = output is not None and pipes.is_stream(output)
         self._check(many, streamed)
         keep_programs()
-        net = weights.load(self.model)
+        net = weights.load(self.model, arch=self.arch)
+        for note in net.notes:
+            complain(note)
         show, errors = "json" if self.json else "text", Complaints()
         if many:
             suffix = self.format and f".{self.format.lower().lstrip('.')}"

@@ -26,8 +26,10 @@ from jaxvsr.video.images import read_image, read_tags, write_image
 from jaxvsr.video.reader import VideoReader
 
 
-def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, **settings):
+def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, arch: str = "", **settings):
     """Enhances frames or a file with the network `model` (a name, a path or a URL).
+
+    `arch` says what a checkpoint does not tell of itself, see `weights.archs`.
 
     Frames [N, H, W, 3], numpy or JAX, uint8 or float in [0, 1], give frames of the same kind.
     A path to a video, a picture or a folder, or a pattern such as "films/*.mp4", is enhanced into
@@ -40,11 +42,16 @@ def enhance(source, output=None, *, model: str | Path = DEFAULT_MODEL, **setting
     if many or isinstance(source, str | Path):
         output = Path(output) if output else None
         found = folders.gather([Path(path) for path in source] if many else [Path(source)], output)
-        net = weights.load(str(model))
+        net = weights.load(str(model), arch=arch)
         if found.single:
-            return enhance_path(net, found.files[0][0], output, asked)
-        return enhance_found(net, found, output, asked)
-    return _run(weights.load(str(model)), source, asked)
+            return _noted(enhance_path(net, found.files[0][0], output, asked), net)
+        return [_noted(made, net) for made in enhance_found(net, found, output, asked)]
+    return _run(weights.load(str(model), arch=arch), source, asked)
+
+
+def _noted(result: Result, net) -> Result:
+    """The result with what was assumed of the network before its notices."""
+    return replace(result, notices=(*net.notes, *result.notices))
 
 
 def enhance_path(net, source: Path, output: Path | None, settings: Settings, show: str = "none"):

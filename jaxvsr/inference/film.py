@@ -108,7 +108,7 @@ def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
     stat = Path(plan.info.path).stat()
     run = {
         "input": [Path(plan.info.path).name, stat.st_size, stat.st_mtime_ns],
-        "model": [net.name, parameters_hash(net.params)],
+        "model": [f"{net.name} {net.arch}".strip(), parameters_hash(net.params)],
         "size": plan.size,
         "encoding": asdict(plan.encoding) if plan.encoding else f"pictures{output.suffix}",
         "segment": plan.segment,

@@ -14,13 +14,14 @@ from jaxvsr.inference.engine import Engine, target_size
 from jaxvsr.inference.settings import DEFAULT_MODEL, SCALE, TILE
 
 
-def load(name_or_path: str = DEFAULT_MODEL, **options) -> "Network":
+def load(name_or_path: str = DEFAULT_MODEL, *, arch: str = "", **options) -> "Network":
     """Loads a packaged network by name, or a checkpoint by path or URL, as a `Network`.
 
-    `options` are those of `Network`. Raises WeightsError for a file that is not a checkpoint
-    of a known network, or that contains code.
+    `arch` says what tensors do not, such as "srvgg-relu" (see `weights.archs`). `options` are those
+    of `Network`. Raises WeightsError for a file that is not a checkpoint of a known network as a
+    whole, that contains code, or that holds values which are not finite.
     """
-    return Network(weights.load(str(name_or_path)), **options)
+    return Network(weights.load(str(name_or_path), arch=arch), **options)
 
 
 class Network:
@@ -30,7 +31,8 @@ class Network:
     of any size; results are clipped. `scale` may differ from the network's own (an antialiased
     resample follows the network), or a `size` (height, width) be given instead. Compiled once a
     shape. `impl` is "xla", "triton" or "auto", see `jaxvsr.ops.impl`; `notice` hears of tiles.
-    `spec` holds the network's facts, `params` its parameters.
+    `spec` holds the network's facts, `params` its parameters, `notes` what was assumed when its
+    file was read.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Network:
         notice: Callable[[str], None] = lambda line: None,
     ):
         self.name, self.module, self.spec = loaded.name, loaded.module, loaded.spec
+        self.notes = loaded.notes
         self.params, self.size = loaded.params, size
         self.scale = loaded.spec.scale if scale is None else SCALE.read("scale", scale)
         tile = TILE.read("tile", tile, int)

@@ -3,24 +3,24 @@
 from math import ceil
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvsr.layers import Conv, RepBlock, Tail
+from jaxvsr.layers import Conv, RepBlock, Tail, bent
 
 
 class ESPCN(nn.Module):
     """Frames to frames `scale` times larger, not clipped.
 
-    One convolution for each of `widths`, the first `first` wide and the rest 3x3. `residual` adds
-    the bicubic enlargement (ours: the paper has none) and starts from it. `impl` is how
-    convolutions run, see `jaxvsr.ops.impl`.
+    One convolution for each of `widths`, the first `first` wide and the rest 3x3. `activation`
+    is one of `layers.bent` ("leaky" with `slope`). `residual` adds the bicubic enlargement (ours:
+    the paper has none) and starts from it. `impl` is how convolutions run, see `jaxvsr.ops.impl`.
     """
 
     scale: int = 2
     widths: tuple[int, ...] = (64, 32)
     first: int = 5
     activation: str = "tanh"
+    slope: float = 0.1
     residual: bool = False
     impl: str = "xla"
 
@@ -33,10 +33,10 @@ class ESPCN(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:
-        x, tanh = frames, self.activation == "tanh"
+        x, slope = frames, self.slope if self.activation == "leaky" else None
         for i, width in enumerate(self.widths):
             conv = Conv(width, 3 if i else self.first, impl=self.impl, name=f"conv{i + 1}")
-            x = jnp.tanh(conv(x)) if tanh else conv(x, activation=self.activation)
+            x = bent(conv, x, self.activation, slope)
         init = nn.initializers.zeros if self.residual else nn.initializers.lecun_normal()
         options = {"r": self.scale, "impl": self.impl, "kernel_init": init}
         last = Tail(3 * self.scale**2, name=f"conv{len(self.widths) + 1}", **options)

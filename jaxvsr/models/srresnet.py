@@ -5,6 +5,7 @@ browser variant; sixteen dense ones is the published network.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvsr.layers import Conv, Slope, Tail, Upsampler
@@ -27,8 +28,9 @@ class Block(nn.Module):
 class SRResNet(nn.Module):
     """Frames to frames `scale` (2^k or 3) times larger, not clipped.
 
-    `groups` splits the trunk's convolutions; `ends` is the size of the first and last one. `impl`
-    is how convolutions run, see `jaxvsr.ops.impl`.
+    `groups` splits the trunk's convolutions; `ends` is the size of the first and last one.
+    `tanh` ends in (tanh(y) + 1) / 2, as some train it. `impl` is how convolutions run, see
+    `jaxvsr.ops.impl`.
     """
 
     scale: int = 4
@@ -36,6 +38,7 @@ class SRResNet(nn.Module):
     blocks: int = 16
     groups: int = 1
     ends: int = 9
+    tanh: bool = False
     impl: str = "xla"
 
     multiple = 1
@@ -64,4 +67,5 @@ class SRResNet(nn.Module):
         for i, factor in enumerate(self.factors, 1):
             grow = Upsampler(width * factor**2, r=factor, impl=self.impl, name=f"conv_up{i}")
             x = grow(x, **bent(f"prelu_up{i}"))
-        return Tail(3, self.ends, r=1, impl=self.impl, name="conv_last")(x, None)
+        y = Tail(3, self.ends, r=1, impl=self.impl, name="conv_last")(x, None)
+        return (jnp.tanh(y) + 1) / 2 if self.tanh else y

@@ -11,10 +11,10 @@ from jaxvsr.models import MODELS
 
 WEIGHTS = {
     "sr_unet": "packaged; published .pth (x2, x1.5)",
-    "esrgan": "published .pth or .safetensors, all three layouts",
-    "srvgg": "published .pth or .safetensors, ncnn .param/.bin",
-    "srresnet": "published .pth with PReLU, batch norm or not",
-    "espcn": "published .pth, RGB",
+    "esrgan": "published .pth or .safetensors, all three layouts, ncnn .param/.bin",
+    "srvgg": "published .pth or .safetensors, ncnn .param/.bin; others with --arch",
+    "srresnet": "published .pth with PReLU, batch norm or not; others with --arch",
+    "espcn": "published .pth, RGB, with tanh; others with --arch",
     "bicubic": "none needed",
     "lanczos": "none needed",
 }

@@ -1,6 +1,7 @@
 """A name, a path or a URL to a network with its parameters: packaged, cached, every layout.
 
-Files hold tensors and nothing that runs: `.safetensors`, `.pth`/`.pt` and ncnn `.param/.bin`.
+Files hold tensors and nothing that runs: `.safetensors`, PyTorch's checkpoints, `.npz`, and ncnn's
+`.param/.bin`.
 """
 
 import json
@@ -10,63 +11,63 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from jaxvsr.errors import WeightsError
 from jaxvsr.host.files import whole
 from jaxvsr.layers import fold
 from jaxvsr.models import MODELS, Spec, spec_of
-from jaxvsr.weights import layouts
+from jaxvsr.weights import archs, graphs, layouts, reading
+from jaxvsr.weights.layouts import Found
 from jaxvsr.weights.ncnn import read_ncnn
+from jaxvsr.weights.recognition import EXPECTED, compared, recognise, shapes_of, told
 from jaxvsr.weights.store import PACKAGED, locate
-from jaxvsr.weights.unpickle import read_checkpoint
+from jaxvsr.weights.wrapping import Variant, normalised, variants
 
 __all__ = ["PACKAGED", "Loaded", "load", "metadata_of", "save", "shapes_of"]
 
 CLASSICAL = ("bicubic", "lanczos")  # networks without parameters, loaded by their own name
-EXPECTED = "expected SR-UNet, RRDBNet (ESRGAN), SRVGGNetCompact, SRResNet or ESPCN, of RGB"
 LARGEST_FIELD = 4096  # a width or depth above this is not a network
+TWINS = "taken for x2; the x1.5 network has the same tensors: --arch sr_unet-x1.5 says so"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network ready to run: its name in MODELS, module, facts and parameters."""
+    """A network ready to run: its name in MODELS, module, facts and parameters.
+
+    `notes` tell what was assumed or chosen, a line each; `arch` is what was said by `--arch`.
+    """
 
     name: str
     module: nn.Module
     spec: Spec
     params: Mapping
+    notes: tuple[str, ...] = ()
+    arch: str = ""
 
 
-def load(name_or_path: str | Path, *, folded: bool = True) -> Loaded:
+def load(name_or_path: str | Path, *, arch: str = "", folded: bool = True) -> Loaded:
     """Reads weights by packaged name, path or URL (see `store.fetch`); parameters are float32.
 
-    Architecture, scale, width and depth are read off the tensors. `folded` turns blocks that
-    have an inference form into it; False keeps what can be trained on. Raises WeightsError with
-    the cause and the remedy; nothing in the file is run.
+    Architecture, scale, width and depth are read off the tensors, which must be the network's as
+    a whole; `arch` says what they do not tell (see `archs`). `folded` turns blocks that have an
+    inference form into it; False keeps what can be trained on. Raises WeightsError with the cause
+    and the remedy, UsageError for an `arch` that cannot be; nothing in the file is run.
     """
-    source = str(name_or_path)
+    source, said = str(name_or_path), archs.parse(arch)
     if source in CLASSICAL:
+        _agree(source, {}, said, source)
         module = MODELS[source].module()
         return Loaded(source, module, spec_of(source, module), {})
     path = locate(source)
-    tensors, metadata = _read(path)
-    if "architecture" in metadata:
-        name, options, found = *_described(metadata, path), tensors
-    else:
-        recognised = layouts.recognise(tensors)
-        if not recognised:
-            raise WeightsError(f"{path}: not a network known here ({_seen(tensors)}); {EXPECTED}")
-        name, options, found = recognised
-        options = options | _named_scale(name, options, path)
-    module, params = MODELS[name].module(**options), layouts.to_tree(found)
-    _check(name, module, params, path)
+    name, module, tensors, note = _read(path, said)
+    params = layouts.to_tree(tensors)
+    _finite(_by_path(params), path)
     if folded and getattr(module, "folded", True) is False:
         module, params = module.clone(folded=True), jax.tree.map(np.asarray, fold(params))
-    return Loaded(name, module, spec_of(name, module), params)
+    notes = (f"{path.name}: {note}",) if note else ()
+    return Loaded(name, module, spec_of(name, module), params, notes, arch)
 
 
 def save(path: str | Path, params: Mapping, metadata: Mapping[str, str]) -> None:
@@ -96,29 +97,81 @@ def _fields(module: type[nn.Module]) -> list[str]:
     return [f.name for f in fields(module) if f.name not in ("parent", "name", "impl")]
 
 
-def _read(path: Path) -> tuple[layouts.Tensors, dict[str, str]]:
-    """Tensors and metadata of a file whose kind is told by how it begins."""
-    if path.suffix in (".param", ".bin") or not path.is_file():
-        return layouts.from_ncnn(read_ncnn(path)), {}
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head[8:9] == b"{" and head[6:8] == b"\0\0":
-        return _read_safetensors(path)
-    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return layouts.state_dict(read_checkpoint(path)), {}
-    kind = "an empty file" if not head else "not a file of weights"
-    raise WeightsError(f"{path}: {kind}; expected .safetensors, .pth/.pt or ncnn .param/.bin")
+def _read(path: Path, said: archs.Arch | None) -> tuple[str, nn.Module, layouts.Tensors, str]:
+    """A file's network: its name, module, tensors under our names, and what to tell of it."""
+    if reading.is_ncnn(path):
+        found = graphs.recognise(read_ncnn(path), path)
+        _agree(found.name, found.fields, said, path)
+        return _checked(found, path)
+    contents = reading.read(path)
+    if _is_ours(contents.metadata):
+        name, options = _described(contents.metadata, path)
+        _agree(name, options, said, path)
+        _finite(contents.found, path)
+        return _checked(Found(name, options, dict(contents.found)), path)
+    fit, note = recognise(variants(contents.found), said, path)
+    _finite(fit.variant.tensors, path)
+    if normalised(contents.found):
+        raise WeightsError(
+            f"{path}: its frames are normalised by a mean and a deviation (data_preprocessor), "
+            f"which is not done here; {EXPECTED} in [0, 1]"
+        )
+    found, module = fit.found, fit.module
+    if found.name == "sr_unet" and found.fields["scale"] == 2 and not (said and said.fields):
+        if "1.5x" in path.name:
+            module = module.clone(scale=1.5, corners=True)
+        else:
+            note = "; ".join(filter(None, (note, TWINS)))
+    return found.name, module, found.tensors, note
 
 
-def _read_safetensors(path: Path) -> tuple[layouts.Tensors, dict[str, str]]:
-    try:
-        with safe_open(path, "flax") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        detail = " ".join(str(error).split())[:100]
-        raise WeightsError(f"{path}: damaged safetensors ({detail}); fetch it again") from None
-    return (tensors if metadata else layouts.state_dict(tensors)), metadata
+def _checked(found: Found, path: Path) -> tuple[str, nn.Module, layouts.Tensors, str]:
+    """A network that a file describes, compared with its tensors."""
+    fit = compared(found, Variant((), found.tensors))
+    if fit is None:
+        raise WeightsError(f"{path}: cannot be a {found.name} of {found.fields}; {EXPECTED}")
+    if not fit.whole:
+        raise WeightsError(f"{path}: {told(fit)}")
+    return found.name, fit.module, found.tensors, found.note
+
+
+def _agree(name: str, options: Mapping, said: archs.Arch | None, source) -> None:
+    """Refuses an `arch` that is not what the file itself says."""
+    if said is None:
+        return
+    usual = MODELS[name].module
+    same = said.name == name and all(
+        options.get(key, getattr(usual, key)) == value for key, value in said.fields.items()
+    )
+    if not same:
+        raise WeightsError(f"{source}: is {name} by its own word; leave --arch {said.text} out")
+
+
+def _finite(tensors: Mapping, path: Path) -> None:
+    """Refuses tensors that are no numbers, by name."""
+    for name, value in tensors.items():
+        if value.dtype.kind in "iubcSUO" or value.dtype.type is np.void:
+            raise WeightsError(
+                f"{path}: tensor {name} is of {value.dtype}, not of numbers with a point, as of a "
+                "quantised network; give the one that it was made of"
+            )
+        bad = int(np.size(value) - np.isfinite(np.asarray(value, np.float32)).sum())
+        if bad:
+            raise WeightsError(
+                f"{path}: tensor {name} has {bad} of {np.size(value)} values that are not finite "
+                "in float32 (NaN or infinite); fetch it again or take an earlier checkpoint"
+            )
+
+
+def _by_path(params: Mapping) -> dict[str, np.ndarray]:
+    """Every parameter by its path, a/b/kernel."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): v for p, v in leaves}
+
+
+def _is_ours(metadata: Mapping[str, str]) -> bool:
+    """True of a file that `save` wrote, now or later; other tools may say "architecture", too."""
+    return {"architecture", "fields"} <= metadata.keys()
 
 
 def _described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict]:
@@ -141,41 +194,3 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict]:
         if not whole or large or isinstance(value, tuple) != isinstance(default, tuple):
             raise WeightsError(f"{path}: field {key} cannot be {value!r}; fetch it again")
     return name, options
-
-
-def _named_scale(name: str, options: dict, path: Path) -> dict:
-    """The published x1.5 SR-UNet has the tensors of x2: only its file's name tells."""
-    if name == "sr_unet" and options["scale"] == 2 and "1.5x" in path.name:
-        return {"scale": 1.5, "corners": True}
-    return {}
-
-
-def _check(name: str, module: nn.Module, params: dict, path: Path) -> None:
-    """Compares names and shapes with what the module would create."""
-    side = 16 * getattr(module, "multiple", 1)
-    frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    try:
-        tree = jax.eval_shape(module.init, jax.random.key(0), frames).get("params", {})
-    except Exception as error:  # a module refuses absurd fields in many ways
-        detail = " ".join(str(error).split())[:80]
-        raise WeightsError(f"{path}: cannot be a {name} ({detail}); {EXPECTED}") from None
-    wanted, found = shapes_of(tree), shapes_of(params)
-    for key in [*wanted, *found]:
-        if wanted.get(key) != found.get(key):
-            seen = found.get(key, "missing")
-            raise WeightsError(
-                f"{path}: looks like {name}, but {key} is {seen} where "
-                f"{wanted.get(key, 'nothing')} was expected; {EXPECTED}"
-            )
-
-
-def shapes_of(tree: Mapping) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter by its path, a/b/kernel."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): v.shape for p, v in leaves}
-
-
-def _seen(tensors: layouts.Tensors) -> str:
-    if not tensors:
-        return "no tensors by name"
-    return f"{len(tensors)} tensors, the first {next(iter(tensors))}"

@@ -18,9 +18,10 @@ from jaxvsr.errors import WeightsError
 from jaxvsr.metrics.niqe import Pristine
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.features import STACKS, Trunk
-from jaxvsr.weights.layouts import Tensors, state_dict, to_tree
+from jaxvsr.weights.layouts import Tensors, to_tree
 from jaxvsr.weights.store import fetch
 from jaxvsr.weights.unpickle import read_checkpoint
+from jaxvsr.weights.wrapping import state_dict
 
 NIQE_FEATURES = 36
 LARGE_ENOUGH = (1, 64, 64, 3)  # frames that pass every trunk
