@@ -16,15 +16,16 @@ import numpy as np
 from jaxvsr.comparison.scan import scan
 from jaxvsr.comparison.views import Planes
 from jaxvsr.errors import InputError
+from jaxvsr.video.animation import is_animation
 from jaxvsr.video.images import SUFFIXES, header_size, read_image
-from jaxvsr.video.reader import VideoReader
+from jaxvsr.video.opening import open_film
 from jaxvsr.video.sequence import PATTERN, is_pattern
 
 FPS = 25.0  # of what has no times
 
 
 class Film:
-    """A video file.
+    """A video file, or a picture that moves.
 
     `times` [T] are seconds from its first frame; `timed` tells whether they are the file's own.
     `lost` frames are missing at its end; `damaged` counts what `frames` could not read, or what
@@ -33,7 +34,7 @@ class Film:
 
     def __init__(self, path):
         self.name = str(path)
-        with VideoReader(path) as reader:
+        with open_film(path) as reader:
             info = reader.info
         self.size, self.colour, self.dtype = (info.height, info.width), info.colour, None
         self.fps, self.interlaced = float(info.fps), info.interlaced
@@ -50,7 +51,7 @@ class Film:
         begin = None
         if first and self.timed:
             begin = max(0.0, self._zero + float(self.times[first]) - self._start)
-        with VideoReader(self.name, start=begin) as reader:
+        with open_film(self.name, start=begin) as reader:
             tick = float(reader.info.time_base)
             for count, frame in enumerate(reader):
                 slot = self._slot(frame.pts * tick) if self.timed else count
@@ -142,7 +143,7 @@ def open_source(thing, name: str = "") -> Source:
     if not isinstance(thing, str | Path):
         return Frames(thing, name)
     path = Path(thing)
-    still = path.suffix.lower() in SUFFIXES
+    still = path.suffix.lower() in SUFFIXES and not is_animation(path)
     if path.is_dir() or still or (not path.exists() and _is_glob(path)):
         return Pictures(path)
     return Film(path)

@@ -257,7 +257,7 @@ def _media(root: Path) -> Iterable[Path]:
         yield root
         return
     inside = sorted(path for path in root.iterdir() if path.name[0] != ".")
-    if any(p.suffix.lower() in SUFFIXES for p in inside):
+    if any(p.suffix.lower() in SUFFIXES and p.suffix.lower() not in VIDEOS for p in inside):
         yield root
     for path in inside:
         if path.is_dir():

@@ -16,10 +16,14 @@ from jaxvsr.errors import InputError, OutputError, UsageError, unknown
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
 from jaxvsr.host.places import check_place
+from jaxvsr.inference import moving
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import encode
-from jaxvsr.video.images import SUFFIXES as PICTURES
-from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video import encode, holding
+from jaxvsr.video.animation import is_animation
+from jaxvsr.video.formats import FORMATS
+from jaxvsr.video.formats import SUFFIXES as PICTURES
+from jaxvsr.video.images import read_picture, write_image
+from jaxvsr.video.transparency import filled
 
 SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
 
@@ -66,7 +70,9 @@ def default_output(source: Path, recipe: Recipe, mark: str) -> Path:
 def suffix_for(source: Path, recipe: Recipe) -> str:
     """The source's own suffix where it can be written by the recipe, else ".mkv"."""
     suffix = source.suffix.lower()
-    if suffix in PICTURES or recipe.codec in encode.CONTAINERS.get(suffix, ()):
+    if suffix in PICTURES and not is_animation(source):
+        return suffix if suffix in FORMATS else ".png"
+    if recipe.codec in encode.CONTAINERS.get(suffix, ()):
         return suffix
     return ".mkv"
 
@@ -77,7 +83,7 @@ def degrade_path(source: Path, output: Path, recipe: Recipe, settings: Settings,
         raise InputError(f"{source}: no such file or folder; check the path")
     if source.is_dir():
         return degrade_folder(source, output, recipe, settings, show)
-    if source.suffix.lower() in PICTURES:
+    if source.suffix.lower() in PICTURES and not moving.as_film(source, output, settings):
         return degrade_picture(source, output, recipe, settings)
     return degrade_film(source, output, recipe, settings, show)
 
@@ -99,13 +105,18 @@ def degrade_folder(
 def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settings) -> Result:
     """Blurs, shrinks and grains one picture, 8 bits; video codecs are not for pictures.
 
-    Transparency is averaged down. A notice says that the codec was left out.
+    Grey stays grey, transparency is averaged down, and what the file says is kept. Notices say
+    what is not, and that the codec was left out.
     """
-    if output.suffix.lower() not in PICTURES:
-        kinds = ", ".join(sorted(PICTURES))
-        raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
+    if output.suffix.lower() not in FORMATS:
+        raise OutputError(f"{output}: not a picture; end its name in one of {', '.join(FORMATS)}")
     still = replace(recipe, codec=None, crf=None, kbps=None, vbv=None, preset=None)
-    rgb, alpha = read_image(source)
+    picture = read_picture(source)
+    pixels, alpha = picture.pixels, picture.alpha
+    held = holding.plan(output, pixels, alpha, picture.tags, drop=settings.drop).said
+    if alpha is not None:
+        pixels = filled(pixels, alpha)
+    rgb = np.repeat(pixels, 3 // pixels.shape[-1], axis=-1)
     check_place(source, output, overwrite=settings.overwrite)
     check_place(source, record_path(output), overwrite=settings.overwrite)
     small = quantise(reduced(np.float32(rgb) / np.iinfo(rgb.dtype).max, still, 0))
@@ -114,8 +125,10 @@ def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settin
         clear = np.float32(alpha[:height, :width, None]) / np.iinfo(alpha.dtype).max
         alpha = quantise(area(clear, small.shape[:2]))[..., 0]
     with whole(output) as draft:
-        write_image(draft, small, alpha)
-    coded = [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
+        small = small[..., : pixels.shape[-1]]
+        write_image(draft, small, alpha, picture.tags, drop=settings.drop)
+    coded = [*picture.said, *held]
+    coded += [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
     told = tell(still, Facts(), (1, *small.shape[:2]), None)
     size = {"name": source.name, "width": rgb.shape[1], "height": rgb.shape[0]}
     write_record(told | {"source": size, "notices": coded}, output)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvsr.errors import OutputError
 from jaxvsr.video.colour import Colour
-from jaxvsr.video.images import write_image
+from jaxvsr.video.images import read_image, write_image
 
 PATTERN = re.compile(r"%0?\d*d")
 
@@ -33,9 +33,9 @@ class PictureWriter:
         folder.mkdir()
         self.folder, self.count = folder, 0
 
-    def write(self, planes) -> None:
-        """Takes (r, g, b), each [H, W] uint8 or uint16."""
-        write_image(self.folder / f"{self.count:06d}.png", np.stack(planes, axis=-1))
+    def write(self, planes, alpha=None) -> None:
+        """Takes (r, g, b), each [H, W] uint8 or uint16, and alpha [H, W] of the same kind."""
+        write_image(self.folder / f"{self.count:06d}.png", np.stack(planes, axis=-1), alpha)
         self.count += 1
 
     def close(self) -> None:
@@ -50,6 +50,9 @@ def publish(folders: list[Path], pattern: Path) -> None:
     pictures = (path for folder in folders for path in sorted(folder.iterdir()))
     for number, path in enumerate(pictures, start=1):
         target = pattern.with_name(pattern.name % number)
+        if target.suffix.lower() != path.suffix:
+            write_image(target, *read_image(path))
+            continue
         try:
             target.unlink(missing_ok=True)
             try:
