@@ -10,6 +10,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from jaxvsr.errors import InputError
+from jaxvsr.video import heic
 from jaxvsr.video.streams import quiet
 
 BITS, PHOTOMETRIC, EXTRA, KIND = 258, 262, 338, 339  # tags of TIFF
@@ -129,9 +130,7 @@ def _turned_to(content: bytes, page: int) -> bytes:
 
 def heif(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """([H, W, 1 or 3] uint16, alpha or None) of a HEIC file of more than 8 bits, upright."""
-    import pillow_heif
-
-    image = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+    image = heic.library(path).open_heif(path, convert_hdr_to_8bit=False)
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array
     alpha = array[..., -1].copy() if array.shape[-1] in (2, 4) else None

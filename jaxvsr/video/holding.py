@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from jaxvsr.errors import UsageError
-from jaxvsr.video import png, profiles, tags, transparency
+from jaxvsr.video import heic, png, profiles, tags, transparency
 from jaxvsr.video.failing import failing
 from jaxvsr.video.formats import FORMATS, Format
 from jaxvsr.video.gif import GifWriter
@@ -174,9 +174,7 @@ def _portable(array: np.ndarray) -> bytes:
 
 def _by_pillow(path: Path, how: Plan, array: np.ndarray) -> None:
     if how.what.name == "HEIF":
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
+        heic.library(path)
     options = dict(how.what.options) | tags.options(how.tags, array.shape[:2])
     if how.what.name == "AVIF":
         options["subsampling"] = "4:0:0" if how.model == "L" else "4:4:4"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxvsr.errors import InputError
-from jaxvsr.video import beside, deep, profiles, tags
+from jaxvsr.video import beside, deep, heic, profiles, tags
 from jaxvsr.video.exif import ORIENTATION
 from jaxvsr.video.formats import SUFFIXES
 from jaxvsr.video.holding import write_image
@@ -86,9 +86,10 @@ def _identified(path: Path):
     except UnidentifiedImageError:
         if deep.tiff_tags(path) is not None:
             return None
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
+        with path.open("rb") as file:
+            if not heic.is_heic(file.read(12)):
+                raise
+        heic.library(path)
         return Image.open(path)
 
 
