@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
 
 from jaxvsr.video import streams
+from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.streams import VideoInfo
 
 RETRIES = 100  # reads that may fail in a row before the file counts as ended
@@ -33,6 +35,8 @@ class Scan:
 
 def scan(path, info: VideoInfo) -> Scan:
     """Reads the packets of the main video of a file that `info` describes."""
+    if isinstance(info, AnimationInfo):
+        return _of_animation(info)
     with streams.open_media(path) as container:
         stream = container.streams[info.stream_index]
         packets, torn = _packets(container, stream)
@@ -48,6 +52,12 @@ def scan(path, info: VideoInfo) -> Scan:
     length = times[-1] - zero + step
     kbps = 8e-3 * sum(size for _, _, _, size, _ in packets) / length
     return Scan(times - zero, zero, timed, torn, max(0, round(lost)) if lost > 1.5 else 0, kbps)
+
+
+def _of_animation(info: AnimationInfo) -> Scan:
+    times = np.array([pts for pts, _ in info.shown]) * float(info.time_base)
+    kbps = 8e-3 * Path(info.path).stat().st_size / info.duration
+    return Scan(times, 0.0, True, False, 0, kbps)
 
 
 def _packets(container, stream) -> tuple[list[tuple], bool]:

@@ -17,8 +17,9 @@ from jaxvsr.comparison.scan import scan
 from jaxvsr.comparison.views import Planes
 from jaxvsr.errors import InputError
 from jaxvsr.video import names
+from jaxvsr.video.animation import is_animation
 from jaxvsr.video.images import SUFFIXES, header_size, read_image
-from jaxvsr.video.reader import VideoReader
+from jaxvsr.video.opening import open_film
 from jaxvsr.video.sequence import is_pattern, members
 from jaxvsr.video.streams import check_there
 
@@ -26,7 +27,7 @@ FPS = 25.0  # of what has no times
 
 
 class Film:
-    """A video file.
+    """A video file, or a picture that moves.
 
     `times` [T] are seconds from its first frame; `timed` tells whether they are the file's own.
     `lost` frames are missing at its end; `damaged` counts what `frames` could not read, or what
@@ -35,7 +36,7 @@ class Film:
 
     def __init__(self, path):
         self.name = str(path)
-        with VideoReader(path) as reader:
+        with open_film(path) as reader:
             info = reader.info
         self.size, self.colour, self.dtype = (info.height, info.width), info.colour, None
         self.fps, self.interlaced = float(info.fps), info.interlaced
@@ -52,7 +53,7 @@ class Film:
         begin = None
         if first and self.timed:
             begin = max(0.0, self._zero + float(self.times[first]) - self._start)
-        with VideoReader(self.name, start=begin) as reader:
+        with open_film(self.name, start=begin) as reader:
             tick = float(reader.info.time_base)
             for count, frame in enumerate(reader):
                 slot = self._slot(frame.pts * tick) if self.timed else count
@@ -144,7 +145,7 @@ def open_source(thing, name: str = "") -> Source:
     if not isinstance(thing, str | Path):
         return Frames(thing, name)
     path = Path(thing)
-    still = path.suffix.lower() in SUFFIXES
+    still = path.suffix.lower() in SUFFIXES and not is_animation(path)
     if still or os.path.isdir(path) or (_is_glob(path) and not os.path.exists(path)):
         return Pictures(path)
     return Film(path)

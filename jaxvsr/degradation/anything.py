@@ -17,10 +17,14 @@ from jaxvsr.host.files import whole
 from jaxvsr.host.pipes import as_file, check_beside, is_stream
 from jaxvsr.host.places import check_place, check_replaced
 from jaxvsr.host.progress import Progress
+from jaxvsr.inference import moving
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import encode, names
-from jaxvsr.video.images import SUFFIXES as PICTURES
-from jaxvsr.video.images import read_image, write_image
+from jaxvsr.video import encode, holding, names
+from jaxvsr.video.animation import is_animation
+from jaxvsr.video.formats import FORMATS
+from jaxvsr.video.formats import SUFFIXES as PICTURES
+from jaxvsr.video.images import read_picture, write_image
+from jaxvsr.video.transparency import filled
 
 SETTINGS = ("start", "duration", "interlaced", "drop", "overwrite")
 
@@ -75,7 +79,9 @@ def default_output(source: Path, recipe: Recipe, mark: str, content: Path | None
 def suffix_for(source: Path, recipe: Recipe) -> str:
     """The source's own suffix where it can be written by the recipe, else ".mkv"."""
     suffix = source.suffix.lower()
-    if suffix in PICTURES or recipe.codec in encode.CONTAINERS.get(suffix, ()):
+    if suffix in PICTURES and not is_animation(source):
+        return suffix if suffix in FORMATS else ".png"
+    if recipe.codec in encode.CONTAINERS.get(suffix, ()):
         return suffix
     return ".mkv"
 
@@ -97,7 +103,7 @@ def degrade_path(
         check_replaced(output, overwrite=settings.overwrite)
     with as_file(source, output, said.notice) as path:
         output = output or default_output(source, recipe, mark, path)
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in PICTURES and not moving.as_film(path, output, settings):
             return degrade_picture(path, output, recipe, settings)
         return degrade_film(path, output, recipe, settings, show, str(source))
 
@@ -128,13 +134,18 @@ def degrade_found(
 def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settings) -> Result:
     """Blurs, shrinks and grains one picture, 8 bits; video codecs are not for pictures.
 
-    Transparency is averaged down. A notice says that the codec was left out.
+    Grey stays grey, transparency is averaged down, and what the file says is kept. Notices say
+    what is not, and that the codec was left out.
     """
-    if output.suffix.lower() not in PICTURES:
-        kinds = ", ".join(sorted(PICTURES))
-        raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
+    if output.suffix.lower() not in FORMATS:
+        raise OutputError(f"{output}: not a picture; end its name in one of {', '.join(FORMATS)}")
     still = replace(recipe, codec=None, crf=None, kbps=None, vbv=None, preset=None)
-    rgb, alpha = read_image(source)
+    picture = read_picture(source)
+    pixels, alpha = picture.pixels, picture.alpha
+    held = holding.plan(output, pixels, alpha, picture.tags, drop=settings.drop).said
+    if alpha is not None:
+        pixels = filled(pixels, alpha)
+    rgb = np.repeat(pixels, 3 // pixels.shape[-1], axis=-1)
     check_place(source, output, overwrite=settings.overwrite)
     check_place(source, record_path(output), overwrite=settings.overwrite)
     small = quantise(reduced(np.float32(rgb) / np.iinfo(rgb.dtype).max, still, 0))
@@ -143,8 +154,10 @@ def degrade_picture(source: Path, output: Path, recipe: Recipe, settings: Settin
         clear = np.float32(alpha[:height, :width, None]) / np.iinfo(alpha.dtype).max
         alpha = quantise(area(clear, small.shape[:2]))[..., 0]
     with whole(output) as draft:
-        write_image(draft, small, alpha)
-    coded = [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
+        small = small[..., : pixels.shape[-1]]
+        write_image(draft, small, alpha, picture.tags, drop=settings.drop)
+    coded = [*picture.said, *held]
+    coded += [f"a picture: shrunk, but not coded by {recipe.codec}"] if recipe.codec else []
     told = tell(still, Facts(), (1, *small.shape[:2]), None)
     size = {"name": source.name, "width": rgb.shape[1], "height": rgb.shape[0]}
     write_record(told | {"source": size, "notices": coded}, output)

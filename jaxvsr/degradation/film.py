@@ -26,11 +26,13 @@ from jaxvsr.host.files import whole
 from jaxvsr.host.pipeline import ahead
 from jaxvsr.host.places import check_place
 from jaxvsr.host.progress import Progress
+from jaxvsr.inference import moving
 from jaxvsr.inference.plan import Plan, check_output
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, mux, names
+from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
-from jaxvsr.video.reader import VideoReader
+from jaxvsr.video.opening import Reader, open_film
 from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
 from jaxvsr.video.streams import VideoInfo
 
@@ -56,14 +58,16 @@ def degrade_film(
     work starts, SpaceError or StoppedError later; then nothing is left behind.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
+    with open_film(source, **span, interlaced=settings.interlaced) as reader:
         plan = make_plan(reader.info, output, recipe)
         lost = check_output(source, output, plan, settings)
+        said = moving.said(reader.info, output, settings)
+        reader.flat = True
         check_place(source, record_path(output), overwrite=settings.overwrite)
         progress = Progress(
             name or str(source), expected(reader.info, span), float(reader.info.fps), show=show
         )
-        announce(progress, plan, recipe, lost)
+        announce(progress, plan, recipe, lost, said)
         with _workplace(output) as folder:
             written = _write(reader, plan, recipe, folder, progress, output.suffix)
             lame = _deliver(written, plan, output, folder, span)
@@ -124,9 +128,11 @@ def expected(info: VideoInfo, span: dict) -> int | None:
     return round(min(left, span["duration"] or left) * info.fps)
 
 
-def announce(progress: Progress, plan: Plan, recipe: Recipe, lost: list[str]) -> None:
+def announce(progress: Progress, plan: Plan, recipe: Recipe, lost, said) -> None:
     """Says what a person might not expect of the result."""
     info = plan.info
+    for text in said:
+        progress.notice(text)
     height, width = recipe.used(info.height, info.width)
     if (height, width) != (info.height, info.width):
         progress.notice(
@@ -142,7 +148,7 @@ def announce(progress: Progress, plan: Plan, recipe: Recipe, lost: list[str]) ->
         progress.notice("interlaced: deinterlacing")
 
 
-def spoiled(reader: VideoReader, plan: Plan, recipe: Recipe) -> Iterator[tuple]:
+def spoiled(reader: Reader, plan: Plan, recipe: Recipe) -> Iterator[tuple]:
     """(planes, (pts, duration)) of every spoiled frame, in the plan's colours.
 
     Without a codec the papers begin and end with 8-bit pictures, and so does this; with one,
@@ -215,6 +221,8 @@ def _deliver(written: Written, plan: Plan, output: Path, folder: Path, span: dic
         return 0
     draft = folder / f"joined{output.suffix}"
     info = replace(plan.info, sar=plan.sar)
+    if isinstance(info, AnimationInfo):  # which has no streams beside the picture
+        info = replace(info, path=str(written.segments[0]))
     lame = mux.assemble(written.segments, written.times, info, draft, **span)
     with draft.open("rb+") as file:
         os.fsync(file.fileno())

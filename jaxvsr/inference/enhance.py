@@ -8,21 +8,23 @@ import jax
 import numpy as np
 
 from jaxvsr import ops, weights
-from jaxvsr.errors import InputError, OutputError
+from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.host import folders
 from jaxvsr.host.files import whole
 from jaxvsr.host.options import chosen
 from jaxvsr.host.pipes import as_file, check_beside, is_stream
-from jaxvsr.host.places import check_place, check_replaced
+from jaxvsr.host.places import check_parent, check_place, check_replaced
 from jaxvsr.host.progress import Progress
+from jaxvsr.inference import moving, stills
 from jaxvsr.inference.film import enhance_film, find_device
 from jaxvsr.inference.network import Network
 from jaxvsr.inference.plan import mark, result_size
 from jaxvsr.inference.preview import side_by_side
 from jaxvsr.inference.settings import DEFAULT_MODEL, Result, Settings
-from jaxvsr.video import colour, mux, names
-from jaxvsr.video.images import SUFFIXES as PICTURES
-from jaxvsr.video.images import read_image, read_tags, write_image
+from jaxvsr.video import colour, holding, mux, names
+from jaxvsr.video.formats import FORMATS
+from jaxvsr.video.formats import SUFFIXES as PICTURES
+from jaxvsr.video.images import page_numbers, read_image, read_picture, write_image
 from jaxvsr.video.reader import VideoReader
 
 
@@ -65,7 +67,7 @@ def enhance_path(net, source: Path, output: Path | None, settings: Settings, sho
         if output is None and path != source:
             output = _beside(net, source, path, settings)
         name = str(source)
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in PICTURES and not moving.as_film(path, output, settings):
             result = enhance_picture(net, path, output, settings, show, name)
         else:
             result = enhance_film(net, path, output, settings, show, name)
@@ -102,7 +104,7 @@ def enhance_found(
 def _suffix(path: Path, wanted: str | None = None) -> str:
     """The file's own suffix, or another where its own cannot be written."""
     if path.suffix.lower() in PICTURES:
-        return path.suffix.lower()
+        return still_suffix(path).lower()
     if wanted is not None:
         return wanted
     with VideoReader(path) as reader:
@@ -112,23 +114,54 @@ def _suffix(path: Path, wanted: str | None = None) -> str:
 def enhance_picture(
     net, source: Path, output: Path | None, settings: Settings, show="none", name: str = ""
 ) -> Result:
-    """Enhances one picture, called `name`; transparency and 16-bit depth are kept."""
-    rgb, alpha = read_image(source)
-    done = f"_{mark(net, settings)}{source.suffix}"
+    """Enhances one picture, called `name`, or every page of a TIFF; what is not kept is said.
+
+    Raises InputError, OutputError or UsageError before the work.
+    """
+    picture, pages = read_picture(source), page_numbers(source)
+    done = f"_{mark(net, settings)}{still_suffix(source)}"
     output = output or names.beside(source, "", source.stem, done)
-    if output.suffix.lower() not in PICTURES:
-        kinds = ", ".join(sorted(PICTURES))
-        raise OutputError(f"{output}: not a picture; its name must end in one of {kinds}")
-    check_place(source, output, overwrite=settings.overwrite)
-    said = Progress(name or str(source), 1, 0.0, show=show)
-    better = _run(net, rgb[None], settings, said.notice)[0]
-    if alpha is not None:
-        size = better.shape[:2]
-        grown = ops.resize(_unit(alpha)[None, ..., None], size, method="lanczos", antialias=True)
-        alpha = _as_kind(np.asarray(grown)[0, ..., 0], alpha.dtype)
+    said = _check_picture(source, output, picture, pages, settings)
+    pages = pages if holding.format_of(output).pages else pages[:1]
+    progress = Progress(name or str(source), len(pages), 0, show=show)
+    for text in said:
+        progress.notice(text)
+    run = lambda frames: _run(net, frames, settings, progress.notice)
     with whole(output) as draft:
-        write_image(draft, better, alpha, read_tags(source))
-    return Result(output, 1, 0, 0.0, tuple(said.notices))
+        writer = holding.PictureFile(draft, drop=settings.drop)
+        for page in pages:
+            picture = picture if page == pages[0] else read_picture(source, page)
+            pixels, alpha = stills.enlarged(picture.pixels, picture.alpha, run)
+            writer.write(pixels, alpha, picture.tags)
+            progress.add(1)
+    progress.finish(output=str(output), damaged=0)
+    return Result(output, len(pages), 0, progress.facts()["seconds"], tuple(progress.notices))
+
+
+def _check_picture(source: Path, output: Path, picture, pages, settings: Settings) -> list[str]:
+    """Refuses what cannot be, before the work; returns what will be said of the rest."""
+    if output.suffix.lower() not in FORMATS:
+        raise OutputError(f"{output}: not a picture; end its name in one of {', '.join(FORMATS)}")
+    check_place(source, output, overwrite=settings.overwrite)
+    check_parent(output)
+    said = [*picture.said, *held(output, picture, settings)]
+    if len(pages) > 1 and not holding.format_of(output).pages:
+        what = f"{len(pages)} pages, and {output.suffix} holds one"
+        if not settings.drop:
+            raise UsageError(f"{source}: has {what}; write a .tif, or give --drop for the first")
+        said.append(f"has {what}: the first is taken")
+    return said
+
+
+def held(output: Path, picture, settings: Settings) -> list[str]:
+    """What `output` cannot hold of a picture, or UsageError."""
+    told = picture.pixels, picture.alpha, picture.tags
+    return holding.plan(output, *told, drop=settings.drop).said
+
+
+def still_suffix(source: Path) -> str:
+    """The picture's own suffix, or ".png" where its own cannot be written."""
+    return source.suffix if source.suffix.lower() in FORMATS else ".png"
 
 
 def enhance_preview(net, source: Path, output: Path | None, settings: Settings) -> Result:
@@ -139,7 +172,7 @@ def enhance_preview(net, source: Path, output: Path | None, settings: Settings) 
     better = _run(net, frame, settings)
     plain = np.asarray(ops.resize(frame, better.shape[1:3], method="bicubic", antialias=True))
     columns = {"bicubic": plain[0], net.name: better[0]}
-    as_bytes = {label: _as_kind(picture, np.uint8) for label, picture in columns.items()}
+    as_bytes = {label: stills.as_kind(picture, np.uint8) for label, picture in columns.items()}
     write_image(output, side_by_side(as_bytes))
     return Result(output, 1, 0, 0.0)
 
@@ -147,7 +180,7 @@ def enhance_preview(net, source: Path, output: Path | None, settings: Settings) 
 def _one_frame(source: Path, settings: Settings) -> np.ndarray:
     """The frame at `start` (by default a third into a video), RGB [H, W, 3] float."""
     if source.suffix.lower() in PICTURES:
-        return _unit(read_image(source)[0])
+        return stills.unit(read_image(source)[0])
     start = settings.start
     if start is None:
         with VideoReader(source) as reader:
@@ -168,13 +201,3 @@ def _run(net, frames, settings: Settings, notice: Callable[[str], None] = lambda
         how["impl"] = "xla"
     with jax.default_device(device):
         return Network(net, size=size, notice=notice, **how)(frames)
-
-
-def _unit(picture: np.ndarray) -> np.ndarray:
-    """Integers to float32 in [0, 1]."""
-    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
-
-
-def _as_kind(picture: np.ndarray, dtype) -> np.ndarray:
-    """Floats in [0, 1] to integers of a kind."""
-    return np.round(np.clip(picture, 0, 1) * np.iinfo(dtype).max).astype(dtype)

@@ -23,15 +23,18 @@ from jaxvsr.errors import (
 )
 from jaxvsr.host.pipeline import Behind, ahead
 from jaxvsr.host.progress import Progress
+from jaxvsr.inference import moving, stills
 from jaxvsr.inference.engine import Engine, initial_state
 from jaxvsr.inference.forecast import LONG, foresee, lighter, timed
 from jaxvsr.inference.journal import Journal
 from jaxvsr.inference.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import colour, encode, mux
-from jaxvsr.video.reader import VideoInfo, VideoReader
+from jaxvsr.video import animating, colour, encode, mux
+from jaxvsr.video.animation import AnimationInfo
+from jaxvsr.video.opening import open_film
 from jaxvsr.video.scene import CutDetector
-from jaxvsr.video.sequence import PictureWriter, publish
+from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
+from jaxvsr.video.streams import VideoInfo
 
 DEPTH = 3  # batches that wait between two stages
 SHAPING = ("start", "duration", "interlaced", "dtype", "impl")  # settings that change a result
@@ -44,6 +47,7 @@ class Batch:
     planes: tuple
     times: list[tuple[int, int]]
     begins: bool
+    alphas: list  # of each frame [h, w], or None where it is opaque
 
 
 def enhance_film(
@@ -55,15 +59,17 @@ def enhance_film(
     later, with the finished segments kept for the same call to go on from.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
+    with open_film(source, **span, interlaced=settings.interlaced) as reader:
         output = output or default_output(reader.info, net, settings)
         plan = make_plan(net, reader.info, output, settings)
         lost = check_output(source, output, plan, settings)
+        said = moving.said(reader.info, output, settings)
+        reader.flat = plan.encoding is not None
         with closing(_journal(net, plan, output, settings)) as journal:
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
             progress = Progress(name or str(source), total, rate, done=done, show=show)
-            _announce(progress, plan, done, lost, settings)
+            _announce(progress, plan, done, lost, said, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
                 lame = _deliver(journal, plan, output, settings)
@@ -112,6 +118,7 @@ def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
         "size": plan.size,
         "encoding": asdict(plan.encoding) if plan.encoding else f"pictures{output.suffix}",
         "segment": plan.segment,
+        "flat": plan.encoding is not None and getattr(plan.info, "clear", "") != "",
         **{name: getattr(settings, name) for name in SHAPING},
     }
     suffix = ".mkv" if plan.encoding else ""
@@ -126,8 +133,10 @@ def parameters_hash(params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _announce(progress, plan: Plan, done, lost, settings):
+def _announce(progress, plan: Plan, done, lost, said, settings):
     info = plan.info
+    for text in said:
+        progress.notice(text)
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} become square, as the output cannot tell")
     for what in lost:
@@ -180,7 +189,7 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
                 (results, state), seconds = timed(engine, batch.planes, state)
                 _foretell(net, plan, journal, progress, settings, results, seconds / plan.batch)
                 progress.start(len(batch.times))
-            out.put((results, batch.times, state))
+            out.put((results, batch.times, batch.alphas, state))
         out.finish()
         sink.end()
     if not journal.times:
@@ -237,7 +246,8 @@ def _stack(pending, spec, size) -> Batch:
     else:
         planes = (np.stack([w[0].planes[k] for w, _ in filled]) for k in kinds)
     times = [(w[spec.radius].pts, w[spec.radius].duration) for w, _ in pending]
-    return Batch(tuple(planes), times, pending[0][1])
+    alphas = [w[spec.radius].alpha for w, _ in pending]
+    return Batch(tuple(planes), times, pending[0][1], alphas)
 
 
 def _saved_state(net, plan: Plan, journal: Journal):
@@ -273,12 +283,13 @@ class Sink:
         self.writer, self.times, self.state = None, [], None
 
     def __call__(self, item) -> None:
-        results, times, self.state = item
+        results, times, alphas, self.state = item
         planes = [np.asarray(p) for p in results]
         for i, when in enumerate(times):
             if self.writer is None:
                 self.writer = self._open()
-            self.writer.write(tuple(p[i] for p in planes))
+            clear = () if alphas[i] is None else (stills.grown(alphas[i], self.plan.size),)
+            self.writer.write(tuple(p[i] for p in planes), *clear)
             self.times.append(when)
             if len(self.times) == self.plan.segment:
                 self.end()
@@ -315,12 +326,11 @@ def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> 
     Returns how many packets of the other streams were too damaged to be copied.
     """
     segments = [segment.path for segment in journal.segments]
-    if plan.encoding is None:
+    if is_pattern(output):
         publish(segments, output)
         return 0
     draft = journal.folder / f"joined{output.suffix}"
-    span = {"start": settings.start, "duration": settings.duration}
-    lame = mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
+    lame = _join(segments, journal.times, plan, draft, settings)
     try:
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
@@ -328,3 +338,15 @@ def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> 
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}; choose another output") from error
     return lame
+
+
+def _join(segments, times, plan: Plan, draft: Path, settings: Settings) -> int:
+    """Writes the whole, as an animation or a video; returns how many packets were left out."""
+    if plan.encoding is None:
+        animating.assemble(segments, times, plan.info, draft)
+        return 0
+    info = replace(plan.info, sar=plan.sar)
+    if isinstance(info, AnimationInfo):  # which has no streams beside the picture
+        info = replace(info, path=str(segments[0]))
+    span = {"start": settings.start, "duration": settings.duration}
+    return mux.assemble(segments, times, info, draft, **span)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError
 from jaxvsr.host.places import check_parent, check_place, make_folder
+from jaxvsr.inference import moving
 from jaxvsr.inference.settings import Settings
 from jaxvsr.video import colour, encode, mux, names
+from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.sequence import first_picture, is_pattern
 from jaxvsr.video.streams import LARGEST, VideoInfo
 
@@ -22,7 +24,7 @@ class Plan:
 
     info: VideoInfo
     size: tuple[int, int]  # height, width of the result
-    encoding: encode.Encoding | None  # None for a sequence of pictures
+    encoding: encode.Encoding | None  # None for pictures, numbered or in one file that moves
     colour: colour.Colour  # of the result
     sar: Fraction  # shape of its pixels
     batch: int
@@ -31,8 +33,9 @@ class Plan:
 
 def default_output(info: VideoInfo, net, settings: Settings) -> Path:
     """Beside the input, named after what is done: film_x2.mkv, film_1080p.mkv."""
-    source, done = Path(info.path), mark(net, settings)
-    return names.beside(source, "", source.stem, f"_{done}{mux.default_suffix(info)}")
+    source, moves = Path(info.path), isinstance(info, AnimationInfo)
+    suffix = moving.default_suffix(info) if moves else mux.default_suffix(info)
+    return names.beside(source, "", source.stem, f"_{mark(net, settings)}{suffix}")
 
 
 def mark(net, settings: Settings) -> str:
@@ -42,7 +45,7 @@ def mark(net, settings: Settings) -> str:
 
 def make_plan(net, info: VideoInfo, output: Path, settings: Settings) -> Plan:
     """Sizes, codec and colours of the result. Raises UsageError for what cannot be."""
-    if is_pattern(output):
+    if is_pattern(output) or moving.writes_animation(info, output):
         encoding, target = None, _picture_colour(info.colour)
     else:
         choice = {k: getattr(settings, k) for k in ("codec", "crf", "preset", "pix_fmt")}
@@ -95,7 +98,7 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
 
 def _lost(output: Path, plan: Plan, settings: Settings) -> list[str]:
     """What the output cannot hold; an OutputError if another container could."""
-    if is_pattern(output):
+    if plan.encoding is None:
         return []
     lost = mux.unsupported(plan.info, output.suffix, plan.encoding)
     if not lost or settings.drop or output.suffix == ".y4m":

@@ -1,27 +1,37 @@
-"""Still pictures: read upright at 8 or 16 bits, written in the format of the suffix."""
+"""Still pictures, read upright at 8 or 16 bits, with what their files say of them."""
 
 import warnings
-from fractions import Fraction
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxvsr.errors import InputError, UsageError
-from jaxvsr.video import names
-from jaxvsr.video.failing import failing
-from jaxvsr.video.streams import LARGEST, quiet
+from jaxvsr.errors import InputError
+from jaxvsr.video import beside, deep, heic, profiles, tags
+from jaxvsr.video.exif import ORIENTATION
+from jaxvsr.video.formats import SUFFIXES
+from jaxvsr.video.holding import write_image
+from jaxvsr.video.streams import LARGEST
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-DEEP = (".png", ".tif", ".tiff")  # these hold 16 bits
-OPAQUE = (".jpg", ".jpeg", ".bmp")  # these hold no alpha
-OPTIONS = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
-    ".webp": {"lossless": True},
-}
-ORIENTATION = 0x0112  # tag of EXIF
+__all__ = ["SUFFIXES", "Picture", "read_image", "read_picture", "write_image"]
+REDUCED = 254  # tag of TIFF whose first bit tells of a smaller copy
+ABSURD = Image.DecompressionBombWarning, Image.DecompressionBombError
+
+
+@dataclass
+class Picture:
+    """Pixels [H, W, 1 or 3], `alpha` [H, W] or None, both uint8 or both uint16, upright.
+
+    `tags` are those of `jaxvsr.video.tags`; `said` tells what was converted or left out.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    tags: dict = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
 
 def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -29,99 +39,129 @@ def read_image(path) -> tuple[np.ndarray, np.ndarray | None]:
 
     Raises InputError for what is missing, no picture, cut off, or too large.
     """
+    picture = read_picture(path)
+    if picture.pixels.shape[-1] == 1:
+        return np.repeat(picture.pixels, 3, axis=-1), picture.alpha
+    return picture.pixels, picture.alpha
+
+
+def read_picture(path, page: int = 0) -> Picture:
+    """One picture of a file, counted from 0, with all that is said of it. Raises InputError."""
     path = Path(path)
+    with opened(path) as image:
+        if image is None:
+            return _unknown(path)
+        image.seek(page)
+        _check_size(path, image.size)
+        bits = depth(path, image)
+        if bits <= 8 or image.mode in profiles.MODELS or image.format == "AVIF":
+            return _finished(path, image, *_shallow(image, bits))
+        return _finished(path, image, *_deep(path, image, page))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image | None]:
+    """The file opened by Pillow, None for a TIFF that Pillow does not know; errors in one line."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the name")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                _check_size(path, image.size)
-                deep = image.mode.startswith("I") or _depth(path, image) > 8
-                if not deep:
-                    return _shallow(ImageOps.exif_transpose(image))
-                turn = image.getexif().get(ORIENTATION, 1)
-    except (UnidentifiedImageError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+            image = _identified(path)
+            if image is None:
+                yield None
+                return
+            with image:
+                yield image
+    except (UnidentifiedImageError, *ABSURD):
         raise InputError(f"{path}: not a picture, or an absurd one; name another") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{path}: the picture is damaged ({error}); get it again") from None
-    return _deep(path, turn)
 
 
-def read_tags(path) -> dict:
-    """Colour profile, resolution and EXIF (without the orientation) as `write_image` takes them."""
-    with Image.open(path) as image:
-        tags = {k: image.info[k] for k in ("icc_profile", "dpi") if image.info.get(k)}
-        exif = image.getexif()
-        exif.pop(ORIENTATION, None)
-        return tags | ({"exif": exif.tobytes()} if len(exif) else {})
+def _identified(path: Path):
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if deep.tiff_tags(path) is not None:
+            return None
+        with path.open("rb") as file:
+            if not heic.is_heic(file.read(12)):
+                raise
+        heic.library(path)
+        return Image.open(path)
 
 
-def write_image(path, array: np.ndarray, alpha: np.ndarray | None = None, tags=None) -> None:
-    """Writes RGB [H, W, 3], uint8 or uint16, with `alpha` [H, W] of the same type if given.
-
-    Floats in [0, 1] are written as 8 bits; all but PNG and TIFF go down to 8 bits. `tags` are
-    those of `read_tags`; files of 16 bits go without. Raises UsageError for an unknown suffix or
-    for transparency that the format cannot hold, OutputError or SpaceError else.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{path}: cannot write this format; choose from {', '.join(SUFFIXES)}")
-    array, alpha = (x if x is None else _codes(np.asarray(x), suffix) for x in (array, alpha))
-    if suffix in OPAQUE and alpha is not None and (alpha < np.iinfo(alpha.dtype).max).any():
-        raise UsageError(f"{path}: {suffix} cannot hold transparency; write a .png or .webp")
-    if alpha is not None and suffix not in OPAQUE:
-        array = np.concatenate([array, alpha[..., None]], axis=-1)
-    with failing(path):
-        if array.dtype == np.uint16:
-            _write_deep(path, array)
-        else:
-            options = OPTIONS.get(suffix, {}) | (tags or {})
-            Image.fromarray(np.ascontiguousarray(array)).save(path, **options)
+def _finished(path: Path, image, pixels, alpha, profile, said) -> Picture:
+    """With the tags; of profiles only `profile`, which fits the pixels."""
+    told, lost = tags.read(path, image)
+    told.pop("icc_profile", None)
+    if profile:
+        told["icc_profile"] = profile
+    lost = [f"left out: {what}" for what in [*lost, *beside.further(path, image)]]
+    return Picture(pixels, alpha, told, [*said, *lost])
 
 
-def _codes(array: np.ndarray, suffix: str) -> np.ndarray:
-    if array.dtype.kind == "f":
-        array = np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
-    if array.dtype == np.uint16 and suffix not in DEEP:
-        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return array
+def _shallow(image, bits: int):
+    """(pixels, alpha, profile, what is said) of 8 bits."""
+    image.load()
+    profile = tags.profile_of(image)
+    upright, profile, said = profiles.plain(ImageOps.exif_transpose(image), profile)
+    array = np.asarray(upright)
+    array = array[..., None] if array.ndim == 2 else array
+    clear = array.shape[-1] in (2, 4)
+    pixels = np.ascontiguousarray(array[..., : array.shape[-1] - clear])
+    fewer = [f"{bits} bits become 8"] if bits > 8 else []
+    return pixels, array[..., -1].copy() if clear else None, profile, fewer + said
+
+
+def _deep(path: Path, image, page: int):
+    """The same of 16 bits."""
+    turn = image.getexif().get(ORIENTATION, 1)
+    if image.mode.startswith(("I", "F")):
+        pixels, alpha, said = deep.grey(path, image)
+    elif image.format == "HEIF":
+        (pixels, alpha), turn, said = deep.heif(path), 1, []
+    else:
+        tagged = image.tag_v2 if image.format == "TIFF" else None
+        if tagged is not None and (why := deep.refused(path, tagged)):
+            raise InputError(why)
+        pixels, alpha, said = deep.decoded(path, page, tagged)
+    pixels, alpha = (x if x is None else _upright(x, turn) for x in (pixels, alpha))
+    profile, unfit = profiles.fitting(tags.profile_of(image), grey=pixels.shape[-1] == 1)
+    return pixels, alpha, profile, said + unfit
+
+
+def _unknown(path: Path) -> Picture:
+    """A TIFF that Pillow does not know: of 16 bits with alpha, of floats."""
+    told = deep.tiff_tags(path)
+    _check_size(path, (told.get(256, 1), told.get(257, 1)))
+    if why := deep.refused(path, told):
+        raise InputError(why)
+    pixels, alpha, said = deep.decoded(path, 0, told)
+    turn = told.get(ORIENTATION, 1)
+    pixels, alpha = (x if x is None else _upright(x, turn) for x in (pixels, alpha))
+    found, lost = tags.of_tiff(told)
+    return Picture(pixels, alpha, found, said + [f"left out: {what}" for what in lost])
+
+
+def depth(path: Path, image) -> int:
+    """Bits a channel. Pillow makes 16-bit colour 8-bit without a word, so its header is asked."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24]  # IHDR comes first, at a fixed place
+    if image.format == "TIFF":
+        return deep.tiff_depth(image.tag_v2)
+    if image.format == "PPM":
+        largest = image.tile[0].args[-1] if isinstance(image.tile[0].args, tuple) else 255
+        return 16 if image.mode == "I" or (isinstance(largest, int) and largest > 255) else 8
+    return beside.depth(path, image)
 
 
 def _check_size(path, size) -> None:
     if max(size) > LARGEST:
         raise InputError(f"{path}: {size[0]}x{size[1]} is too large; at most {LARGEST} a side")
-
-
-def _depth(path: Path, image) -> int:
-    """Bits a channel. Pillow makes 16-bit colour 8-bit without a word, so its header is asked."""
-    if image.format == "PNG":
-        with open(path, "rb") as file:
-            return file.read(25)[24]  # IHDR comes first, at a fixed place
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, (8,))
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    return 8
-
-
-def _shallow(image) -> tuple[np.ndarray, np.ndarray | None]:
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
-    array = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    return np.ascontiguousarray(array[..., :3]), array[..., 3].copy() if has_alpha else None
-
-
-def _deep(path: Path, turn: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """16 bits a channel through FFmpeg."""
-    quiet()
-    try:
-        with av.open(names.url(path)) as file:
-            frame = next(file.decode(video=0))
-    except (av.FFmpegError, StopIteration, IndexError, OSError):
-        raise InputError(f"{path}: the picture is damaged; get it again") from None
-    has_alpha = any(c.is_alpha for c in frame.format.components)
-    array = frame.to_ndarray(format="rgba64le" if has_alpha else "rgb48le")
-    array = np.ascontiguousarray(_upright(array, turn))
-    return array[..., :3].copy(), array[..., 3].copy() if has_alpha else None
 
 
 def _upright(array: np.ndarray, turn: int) -> np.ndarray:
@@ -132,29 +172,34 @@ def _upright(array: np.ndarray, turn: int) -> np.ndarray:
         array = array[:, ::-1]
     if turn in (3, 4, 7, 8):
         array = array[::-1]
-    return array
-
-
-def _write_deep(path, array: np.ndarray) -> None:
-    """16-bit PNG and TIFF by FFmpeg, which Pillow cannot write in colour."""
-    quiet()
-    suffix = Path(path).suffix.lower()
-    codec = "png" if suffix == ".png" else "tiff"
-    pix_fmt = "rgba64" if array.shape[-1] == 4 else "rgb48"
-    order = "be" if codec == "png" else "le"
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=f"{pix_fmt}{order}")
-    context = av.CodecContext.create(codec, "w")
-    context.width, context.height, context.pix_fmt = frame.width, frame.height, f"{pix_fmt}{order}"
-    context.time_base = Fraction(1)
-    data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-    Path(path).write_bytes(data)
+    return np.ascontiguousarray(array)
 
 
 def header_size(path) -> tuple[int, int] | None:
     """(height, width), upright, without decoding the picture; None where there is none to read."""
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            return image.size if turned else image.size[::-1]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with opened(Path(path)) as image:
+            if image is None:
+                told = deep.tiff_tags(Path(path))
+                size, turn = (told[256], told[257]), told.get(ORIENTATION, 1)
+            else:
+                size, turn = image.size, image.getexif().get(ORIENTATION, 1)
+    except (InputError, KeyError):
         return None
+    return size if turn in (5, 6, 7, 8) else size[::-1]
+
+
+def page_numbers(path) -> list[int]:
+    """The pages of a TIFF but for reduced copies of others; of any other file the first alone.
+
+    Raises InputError.
+    """
+    with opened(Path(path)) as image:
+        if image is None or image.format != "TIFF":
+            return [0]
+        found = []
+        for page in range(image.n_frames):
+            image.seek(page)
+            if not image.tag_v2.get(REDUCED, 0) & 1 or not page:
+                found.append(page)
+        return found

@@ -23,12 +23,16 @@ HARMLESS = ("mmco", "co located POC", "number of reference frames", "Unsupported
 
 @dataclass
 class Frame:
-    """Planes as `colour.to_rgb` takes them; `pts` and `duration` count `VideoInfo.time_base`."""
+    """Planes as `colour.to_rgb` takes them; `pts` and `duration` count `VideoInfo.time_base`.
+
+    `alpha` is a plane of uint8 [H, W] where the frame is not opaque.
+    """
 
     planes: tuple[np.ndarray, ...]
     pts: int
     duration: int
     corrupt: bool = False
+    alpha: np.ndarray | None = None
 
 
 class VideoReader:

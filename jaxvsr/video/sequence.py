@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvsr.errors import OutputError
 from jaxvsr.video.colour import Colour
-from jaxvsr.video.images import SUFFIXES, write_image
+from jaxvsr.video.images import SUFFIXES, read_image, write_image
 
 PATTERN = re.compile(r"(?<!%)((?:%%)*)%(0?)(\d*)d")
 
@@ -57,10 +57,10 @@ class PictureWriter:
         folder.mkdir()
         self.folder, self.count, self.suffix = folder, 0, suffix.lower()
 
-    def write(self, planes) -> None:
-        """Takes (r, g, b), each [H, W] uint8 or uint16."""
+    def write(self, planes, alpha=None) -> None:
+        """Takes (r, g, b), each [H, W] uint8 or uint16, and alpha [H, W] of the same kind."""
         path = self.folder / f"{self.count:06d}{self.suffix}"
-        write_image(path, np.stack(planes, axis=-1))
+        write_image(path, np.stack(planes, axis=-1), alpha)
         self.count += 1
 
     def close(self) -> None:
@@ -75,6 +75,9 @@ def publish(folders: list[Path], pattern: Path) -> None:
     pictures = (path for folder in folders for path in sorted(folder.iterdir()))
     for number, path in enumerate(pictures, start=1):
         target = numbered(pattern, number)
+        if target.suffix.lower() != path.suffix:
+            write_image(target, *read_image(path))
+            continue
         try:
             target.unlink(missing_ok=True)
             try:

@@ -33,7 +33,7 @@ LAYERS = (  # inside jaxvsr, lowest first: a room imports from itself and from b
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 PARTS = 16  # modules and packages directly inside jaxvsr, beside its own two files
-VIDEO_MAY = {"av", "numpy", "PIL"} | sys.stdlib_module_names
+VIDEO_MAY = {"av", "numpy", "PIL", "pillow_heif"} | sys.stdlib_module_names
 OPTIONAL = ("torch", "triton", "onnx", "onnxruntime", "skimage", "imageio_ffmpeg", "matplotlib")
 OPTIONAL += ("cv2", "grain", "orbax", "tensorflow_datasets", "array_record")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from jaxvsr.errors import InputError, OutputError, UsageError
-from jaxvsr.video.images import read_image, read_tags, write_image
+from jaxvsr.video.images import read_image, read_picture, write_image
 
 RNG = np.random.default_rng(0)
 
@@ -122,7 +122,7 @@ def test_colour_profile_and_exif_are_kept_without_the_orientation(tmp_path):
     Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif, icc_profile=b"profile")
     upright, _ = read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(upright, np.rot90(rgb, -1))
-    write_image(tmp_path / "b.png", upright, None, read_tags(tmp_path / "a.png"))
+    write_image(tmp_path / "b.png", upright, None, read_picture(tmp_path / "a.png").tags)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png")[0], upright)
     with Image.open(tmp_path / "b.png") as file:
         assert file.getexif()[0x010F] == "maker" and file.info["icc_profile"] == b"profile"
