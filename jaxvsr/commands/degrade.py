@@ -66,8 +66,14 @@ class Degrade:
     """Second to begin at, or a time such as 00:01:02.5 (default: the beginning)."""
     duration: Annotated[float | str | None, Time(above=True)] = None
     """Seconds to take, or a time (default: to the end)."""
+    stream: Annotated[int | None, Range(0, 999, "the number of a stream")] = None
+    """Number of the video stream to take, where a file holds several
+    (default: the largest)."""
     drop: bool = False
     """Leave out streams that the output's container cannot hold, instead of refusing."""
+    convert: bool = False
+    """Encode anew sound and text subtitles that the output's container cannot hold, instead of
+    refusing."""
     overwrite: bool = False
     """Replace an existing output and its record."""
     json: bool = False
@@ -83,7 +89,8 @@ class Degrade:
         if self.input is None:
             raise UsageError("no INPUT; name a video, a picture or a folder (--help tells more)")
         chosen = self.recipe()
-        kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
+        names = ("start", "duration", "stream", "drop", "convert", "overwrite")
+        kept = {name: getattr(self, name) for name in names}
         settings, show = Settings(**kept), "json" if self.json else "text"
         output = self.output or default_output(self.input, chosen, self.preset)
         what, errors = (self.input, output, chosen, settings, show), Complaints()

@@ -26,6 +26,7 @@ from jaxvsr.host.files import whole
 from jaxvsr.host.pipeline import ahead
 from jaxvsr.host.places import check_place
 from jaxvsr.host.progress import Progress
+from jaxvsr.inference.film import announce_streams
 from jaxvsr.inference.plan import Plan, check_output
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, mux
@@ -54,17 +55,19 @@ def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings,
     work starts, SpaceError or StoppedError later; then nothing is left behind.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
+    how = {"interlaced": settings.interlaced, "stream": settings.stream}
+    with VideoReader(source, **span, **how) as reader:
         plan = make_plan(reader.info, output, recipe)
         lost = check_output(source, output, plan, settings)
         check_place(source, record_path(output), overwrite=settings.overwrite)
         progress = Progress(
             str(source), expected(reader.info, span), float(reader.info.fps), show=show
         )
-        announce(progress, plan, recipe, lost)
+        announce(progress, plan, recipe)
+        announce_streams(progress, plan.info, output, lost, settings)
         with _workplace(output) as folder:
             written = _write(reader, plan, recipe, folder, progress)
-            lame = _deliver(written, plan, output, folder, span)
+            lame = _deliver(written, plan, output, folder, {**span, "convert": settings.convert})
             told = _told(written, plan, recipe, reader, progress)
             write_record(told, output)
     if lame:
@@ -122,7 +125,7 @@ def expected(info: VideoInfo, span: dict) -> int | None:
     return round(min(left, span["duration"] or left) * info.fps)
 
 
-def announce(progress: Progress, plan: Plan, recipe: Recipe, lost: list[str]) -> None:
+def announce(progress: Progress, plan: Plan, recipe: Recipe) -> None:
     """Says what a person might not expect of the result."""
     info = plan.info
     height, width = recipe.used(info.height, info.width)
@@ -132,8 +135,6 @@ def announce(progress: Progress, plan: Plan, recipe: Recipe, lost: list[str]) ->
         )
     if info.colour.bits > 8:
         progress.notice(f"{info.colour.bits} bits become 8")
-    for what in lost:
-        progress.notice(f"left out, since the output cannot hold it: {what}")
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} are written as they are; pictures cannot tell")
     if info.interlaced:
@@ -206,14 +207,14 @@ def _open(path: Path, plan: Plan, recipe: Recipe, facts: record.Facts):
     return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)
 
 
-def _deliver(written: Written, plan: Plan, output: Path, folder: Path, span: dict) -> int:
+def _deliver(written: Written, plan: Plan, output: Path, folder: Path, how: dict) -> int:
     """Joins picture and the rest of the source and renames the whole into place."""
     if plan.encoding is None:
         publish(written.segments, output)
         return 0
     draft = folder / f"joined{output.suffix}"
     info = replace(plan.info, sar=plan.sar)
-    lame = mux.assemble(written.segments, written.times, info, draft, **span)
+    lame = mux.assemble(written.segments, written.times, info, draft, **how)
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     draft.replace(output)

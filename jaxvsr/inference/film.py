@@ -27,13 +27,20 @@ from jaxvsr.inference.engine import Engine, initial_state
 from jaxvsr.inference.journal import Journal
 from jaxvsr.inference.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import colour, encode, mux
+from jaxvsr.video import colour, encode, holding, mux
 from jaxvsr.video.reader import VideoInfo, VideoReader
 from jaxvsr.video.scene import CutDetector
 from jaxvsr.video.sequence import PictureWriter, publish
 
 DEPTH = 3  # batches that wait between two stages
-SHAPING = ("start", "duration", "interlaced", "dtype", "impl")  # settings that change a result
+SHAPING = (
+    "start",
+    "duration",
+    "interlaced",
+    "stream",
+    "dtype",
+    "impl",
+)  # settings that change a result
 
 
 @dataclass
@@ -52,7 +59,8 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
     later, with the finished segments kept for the same call to go on from.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with VideoReader(source, **span, interlaced=settings.interlaced) as reader:
+    how = {"interlaced": settings.interlaced, "stream": settings.stream}
+    with VideoReader(source, **span, **how) as reader:
         output = output or default_output(reader.info, net, settings)
         plan = make_plan(net, reader.info, output, settings)
         lost = check_output(source, output, plan, settings)
@@ -60,7 +68,8 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
             progress = Progress(str(source), total, rate, done=done, show=show)
-            _announce(progress, plan, done, lost, settings)
+            _announce(progress, plan, done, settings)
+            announce_streams(progress, plan.info, output, lost, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
                 lame = _deliver(journal, plan, output, settings)
@@ -123,12 +132,21 @@ def parameters_hash(params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _announce(progress, plan: Plan, done, lost, settings):
+def announce_streams(progress, info: VideoInfo, output: Path, lost, settings) -> None:
+    """Says which of several videos is taken, and what is left out or converted."""
+    if info.choice:
+        progress.notice(info.choice)
+    for what in lost:
+        progress.notice(f"left out, since the output cannot hold it: {what}")
+    if settings.convert:
+        for what in holding.changes(info, output.suffix.lower()):
+            progress.notice(f"converted, since the output cannot hold it: {what}")
+
+
+def _announce(progress, plan: Plan, done, settings):
     info = plan.info
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} become square, as the output cannot tell")
-    for what in lost:
-        progress.notice(f"left out, since the output cannot hold it: {what}")
     if info.interlaced and settings.interlaced != "keep":
         progress.notice("interlaced: deinterlacing (--interlaced keep leaves it)")
     if done:
@@ -301,7 +319,8 @@ def _deliver(journal: Journal, plan: Plan, output: Path, settings: Settings) -> 
         return 0
     draft = journal.folder / f"joined{output.suffix}"
     span = {"start": settings.start, "duration": settings.duration}
-    lame = mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **span)
+    more = {**span, "convert": settings.convert}
+    lame = mux.assemble(segments, journal.times, replace(plan.info, sar=plan.sar), draft, **more)
     try:
         with draft.open("rb+") as file:
             os.fsync(file.fileno())

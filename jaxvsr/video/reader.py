@@ -35,13 +35,14 @@ class VideoReader:
     """Iterates over the frames of a file's main video; a context manager.
 
     `start` and `duration` choose a span in seconds from the beginning of the file. `interlaced`
-    "auto" deinterlaces what is flagged interlaced, "on" everything, "keep" nothing. `info` holds
+    "auto" deinterlaces what is flagged interlaced, "on" everything, "keep" nothing. `stream` is the
+    index of a video stream, by default the largest's. `info` holds
     the facts, `damaged` counts damage met so far: frames that could not be decoded, were patched
     up by the decoder, or are missing at the end. Raises InputError where there is nothing to read.
     """
 
-    def __init__(self, path, *, start=None, duration=None, interlaced="auto"):
-        self.damaged = 0
+    def __init__(self, path, *, start=None, duration=None, interlaced="auto", stream=None):
+        self.damaged, self._number = 0, stream
         self._path, self._span = str(path), (start, duration)
         self._open()
         try:
@@ -52,7 +53,7 @@ class VideoReader:
 
     def _open(self):
         self._container = streams.open_media(self._path)
-        self._stream = streams.main_video(self._container, self._path)
+        self._stream = streams.main_video(self._container, self._path, self._number)
         # Threads by frame would be faster, but how they meet damage differs from run to run.
         self._stream.thread_type = "SLICE"
         self._others = streams.others(self._container, self._stream.index)
@@ -113,6 +114,7 @@ class VideoReader:
             stream_index=stream.index,
             start=streams.beginning(container, stream),
             vfr=not constant,
+            choice=streams.choice(container, stream),
         )
 
     def __enter__(self):

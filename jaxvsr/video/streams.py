@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from jaxvsr.errors import InputError
+from jaxvsr.errors import InputError, UsageError
 from jaxvsr.video.colour import Colour
 
 logging.getLogger("libav").addHandler(logging.NullHandler())  # FFmpeg's talk goes nowhere
@@ -38,7 +38,9 @@ class VideoInfo:
     `frames` is an estimate or None, `fps` the average rate, `duration` in seconds or None,
     `rotation` the clockwise degrees by which the reader turns the pixels, `start` the second at
     which the file begins, `hdr` as `jaxvsr.video.hdr.read` gives it, `pix_fmt` the file's
-    own; `vfr` tells that the file does not claim one constant rate.
+    own; `vfr` tells that the file does not claim one constant rate, `choice` which of several
+    videos this is, or "" where there is one; `marks` names what the frames carry that is not
+    written back.
     """
 
     path: str
@@ -60,6 +62,8 @@ class VideoInfo:
     stream_index: int
     start: float = 0.0
     vfr: bool = False
+    choice: str = ""
+    marks: tuple[str, ...] = ()
 
 
 def quiet() -> None:
@@ -89,8 +93,11 @@ def open_media(path) -> av.container.InputContainer:
         ) from None
 
 
-def main_video(container, path):
-    """The largest video stream, as FFmpeg's own tools choose; never a cover picture."""
+def main_video(container, path, number: int | None = None):
+    """The video stream with that index, or the largest; never a cover picture.
+
+    Raises InputError where there is none, UsageError where `number` is none of them.
+    """
     pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     videos = [s for s in container.streams.video if not s.disposition & pictures]
     if not videos:
@@ -99,7 +106,28 @@ def main_video(container, path):
     readable = [s for s in videos if s.codec_context is not None]
     if not readable:
         raise InputError(f"{path}: no decoder for its video; convert it with another tool first")
-    return max(readable, key=lambda s: (s.width * s.height, -s.index))
+    if number is None:
+        return max(readable, key=lambda s: (s.width * s.height, -s.index))
+    chosen = next((s for s in readable if s.index == number), None)
+    if chosen is None:
+        known = ", ".join(_sketch(s) for s in readable)
+        raise UsageError(f"{path}: stream {number} is no video; choose --stream from {known}")
+    return chosen
+
+
+def choice(container, stream) -> str:
+    """Which of several videos `stream` is, in a sentence; "" where there is only one."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    videos = [s for s in container.streams.video if not s.disposition & pictures]
+    if len(videos) < 2:
+        return ""
+    known = ", ".join(_sketch(s) for s in videos)
+    return f"{len(videos)} videos: {known}; taking {stream.index}, --stream chooses another"
+
+
+def _sketch(stream) -> str:
+    context = stream.codec_context
+    return f"{stream.index} ({context.name} {context.width}x{context.height})" if context else "?"
 
 
 def others(container, index: int) -> tuple[StreamInfo, ...]:
