@@ -96,6 +96,7 @@ class Text:
     """Encodes one track of subtitles as another kind of text."""
 
     def __init__(self, target, stream, codec: str):
+        stream.codec_context.open(strict=False)  # only then does it know its header of styles
         self.copy = target.add_stream(codec)
         self.copy.codec_context.subtitle_header = stream.codec_context.subtitle_header
         self.copy.time_base = MILLI
