@@ -88,7 +88,7 @@ class VideoReader:
         colour = pixels.colour_of_frame(first, self._siting)
         colour = replace(colour, subsampling=pixels.facts(self._format)[2])
         fps = streams.average_rate(stream, [frame for frame, _ in self._head])
-        seconds = _seconds(container, stream)
+        seconds = streams.length(container, stream)
         width, height = self._size
         sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         if self._orientation[0]:
@@ -136,18 +136,20 @@ class VideoReader:
         last = float("inf") if duration is None else first + duration
         decoded = self._from(first) if start else chain(self._head, self._decoded)
         self._head = []
-        tick, pts, length = float(self.info.time_base), 0, 0
+        tick, pts, length, intact = float(self.info.time_base), 0, 0, 0
         for frame, pts, length, bad in self._timed(self._deinterlaced(decoded)):
             if start and pts * tick < first - tick / 2:
                 continue
             if pts * tick >= last - tick / 2:
                 return
-            self.damaged += bad
+            self.damaged, intact = self.damaged + bad, intact + (not bad)
             planes = pixels.planes_of(frame, self._format, self._orientation, self._siting)
             yield Frame(planes, pts, length, bool(bad))
-        self.damaged += self._late
-        if self._span == (None, None):
-            self.damaged += self._missing(pts + length)
+        whole = self._span == (None, None)
+        missing = self._missing(pts + length) if whole else 0
+        self.damaged += max(self._late, missing)  # what cannot be decoded at a cut is missing, too
+        if whole and self._stream.frames >= intact:
+            self.damaged = min(self.damaged, self._stream.frames - intact)
 
     def _decode(self):
         """(frame, damage since the frame before) in presentation order, whatever the damage."""
@@ -257,12 +259,8 @@ class VideoReader:
 
     def _missing(self, end: int) -> int:
         """Frames that the file promised and that a cut at its end took away."""
-        container, stream = self._container, self._stream
-        if stream.duration is not None and stream.start_time is not None:
-            promised = float((stream.start_time + stream.duration) * stream.time_base)
-        elif self._torn and container.duration is not None:
-            promised = self.info.start + container.duration / av.time_base
-        else:
+        promised = streams.promised(self._container, self._stream, torn=self._torn)
+        if promised is None:
             return 0
         lost = (promised - float(end * self.info.time_base)) * float(self.info.fps)
         return round(lost) if lost > 1.5 else 0
@@ -282,12 +280,6 @@ def _bwdif(frame, time_base, which: str):
     nodes = [source, graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")]
     graph.link_nodes(*nodes, graph.add("buffersink")).configure()
     return graph
-
-
-def _seconds(container, stream) -> float | None:
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
 
 
 def _orientation(frame) -> pixels.Orientation:

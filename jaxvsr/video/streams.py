@@ -17,6 +17,8 @@ LARGEST = 16384  # pixels a side; most decoders and all encoders here go no furt
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg"}
 SUFFIXES |= {".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
 SUFFIXES |= {".264", ".h264", ".265", ".h265", ".hevc"}  # by which a folder's videos are known
+# Formats whose head tells when the file ends on its own clock, not how long it is.
+CLOCKED = ("matroska,webm", "asf", "nut")
 _DUMP = threading.Lock()
 _LOCATIONS = "left|center|topleft|top|bottomleft|bottom"
 
@@ -181,3 +183,27 @@ def beginning(container, stream) -> float:
     if container.start_time is not None:
         return container.start_time / av.time_base
     return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+
+
+def length(container, stream) -> float | None:
+    """Seconds from the file's beginning to its end, by what its head says."""
+    if container.format.name in CLOCKED and container.duration:
+        return max(container.duration / av.time_base - max(beginning(container, stream), 0), 0)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def promised(container, stream, *, torn: bool) -> float | None:
+    """The second of the file's own clock at which its video should end; None if it does not say.
+
+    What a head says of the whole file is the video's own where there is nothing else, and counts,
+    too, where the file is `torn`.
+    """
+    clocked = container.format.name in CLOCKED
+    if not clocked and stream.duration is not None and stream.start_time is not None:
+        return float((stream.start_time + stream.duration) * stream.time_base)
+    alone = len(container.streams) == 1 and stream.start_time is not None
+    if not (torn or alone) or container.duration is None:
+        return None
+    return container.duration / av.time_base + (0 if clocked else beginning(container, stream))
