@@ -70,6 +70,8 @@ def degrade_film(source: Path, output: Path, recipe: Recipe, settings: Settings,
             lame = _deliver(written, plan, output, folder, {**span, "convert": settings.convert})
             told = _told(written, plan, recipe, reader, progress)
             write_record(told, output)
+    for what in reader.surprises():
+        progress.notice(what)
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if reader.damaged:

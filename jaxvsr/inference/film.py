@@ -33,14 +33,7 @@ from jaxvsr.video.scene import CutDetector
 from jaxvsr.video.sequence import PictureWriter, publish
 
 DEPTH = 3  # batches that wait between two stages
-SHAPING = (
-    "start",
-    "duration",
-    "interlaced",
-    "stream",
-    "dtype",
-    "impl",
-)  # settings that change a result
+SHAPING = ("start", "duration", "interlaced", "stream", "dtype", "impl")  # what shapes a result
 
 
 @dataclass
@@ -75,7 +68,9 @@ def enhance_film(net, source: Path, output: Path | None, settings: Settings, sho
                 lame = _deliver(journal, plan, output, settings)
             frames = len(journal.times)
             journal.remove()
-            damaged = reader.damaged
+            damaged, surprises = reader.damaged, reader.surprises()
+    for what in surprises:
+        progress.notice(what)
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if damaged:
@@ -147,7 +142,9 @@ def _announce(progress, plan: Plan, done, settings):
     info = plan.info
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} become square, as the output cannot tell")
-    if info.interlaced and settings.interlaced != "keep":
+    if info.interlaced and settings.interlaced == "keep":
+        progress.notice("interlaced: kept, but the output is not flagged so")
+    elif info.interlaced:
         progress.notice("interlaced: deinterlacing (--interlaced keep leaves it)")
     if done:
         progress.notice(f"going on after {done} frames that an earlier run finished")

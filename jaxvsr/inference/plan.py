@@ -96,7 +96,7 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
 def _lost(output: Path, plan: Plan, settings: Settings) -> list[str]:
     """What the output cannot hold; an OutputError if another container, or `convert`, could."""
     if is_pattern(output):
-        return []
+        return mux.beside_the_picture(plan.info)
     info, suffix = plan.info, output.suffix.lower()
     lost = mux.unsupported(info, suffix, plan.encoding, convert=settings.convert)
     if not lost or settings.drop or suffix == ".y4m":

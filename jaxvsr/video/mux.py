@@ -92,19 +92,27 @@ def unsupported(info: VideoInfo, suffix: str, encoding=None, *, convert=False) -
 
     With `convert` streams that can be encoded anew are not among it.
     """
+    if suffix.lower() == ".y4m":
+        return beside_the_picture(info)
     suffix, kept = suffix.lower(), {"copied", "guest"} | ({"convertible"} if convert else set())
     found = holding.fates(info, suffix)
     lost = [holding.describe(s) for s in info.streams if found[s.index] not in kept]
-    if suffix == ".y4m":
-        lost += ["frame times (y4m has one constant rate)"] if info.vfr else []
-        return [*lost, *info.hdr.get("dynamic", ()), *(["HDR metadata"] if info.hdr else [])]
     lost += info.hdr.get("dynamic", ())
     static = "mastering" in info.hdr or "light" in info.hdr
     if static and encoding is not None and encoding.codec not in hdr.CARRIERS:
         lost.append(f"HDR mastering metadata ({encoding.codec} cannot write it)")
-    if info.pix_fmt.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")):
-        lost.append("transparency (the alpha channel)")
-    return lost
+    return [*lost, *info.marks]
+
+
+def beside_the_picture(info: VideoInfo) -> list[str]:
+    """Everything that raw video and numbered pictures have no place for."""
+    lost = [holding.describe(stream) for stream in info.streams]
+    with open_media(info.path) as source:
+        lost += ["chapters"] * bool(source.chapters())
+        lost += ["title and other tags"] * bool(copying.metadata(source.metadata))
+    lost += ["frame times (one constant rate is left)"] * info.vfr
+    static = {"mastering", "light"} & info.hdr.keys()
+    return [*lost, *["HDR metadata"] * bool(static), *info.hdr.get("dynamic", ()), *info.marks]
 
 
 def default_suffix(info: VideoInfo) -> str:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from jaxvsr.errors import InputError
-from jaxvsr.video import hdr, pixels, streams
+from jaxvsr.video import hdr, marks, pixels, streams
 from jaxvsr.video.streams import LARGEST, StreamInfo, VideoInfo
 
 __all__ = ["Frame", "StreamInfo", "VideoInfo", "VideoReader"]
@@ -42,7 +42,7 @@ class VideoReader:
     """
 
     def __init__(self, path, *, start=None, duration=None, interlaced="auto", stream=None):
-        self.damaged, self._number = 0, stream
+        self.damaged, self._number, self._met, self._scaled = 0, stream, set(), {}
         self._path, self._span = str(path), (start, duration)
         self._open()
         try:
@@ -115,6 +115,7 @@ class VideoReader:
             start=streams.beginning(container, stream),
             vfr=not constant,
             choice=streams.choice(container, stream),
+            marks=marks.of_stream(stream, [frame for frame, _ in self._head]),
         )
 
     def __enter__(self):
@@ -151,6 +152,14 @@ class VideoReader:
         if whole and self._stream.frames >= intact:
             self.damaged = min(self.damaged, self._stream.frames - intact)
 
+    def surprises(self) -> list[str]:
+        """What was met beyond what `info` told, each as a short text: to be said at the end."""
+        size = f"{self._size[0]}x{self._size[1]}"
+        found = [
+            f"{n} frames of {other} were scaled to {size}" for other, n in self._scaled.items()
+        ]
+        return [*found, *(f"left out: {name}" for name in sorted(self._met - {*self.info.marks}))]
+
     def _decode(self):
         """(frame, damage since the frame before) in presentation order, whatever the damage."""
         self._late = 0
@@ -160,10 +169,13 @@ class VideoReader:
             self._late += max(errors, marked, bool(packet.size and packet.is_corrupt))
             for frame in frames:
                 bad, self._late = self._late, 0
+                self._met |= marks.of(frame)
                 yield self._sized(frame), bad
 
     def _decode_packet(self, packet):
         """(frames, 0 or 1): 1 where the decoder complained, even if it patched the picture up."""
+        if packet.has_sidedata("encryption_info"):
+            raise InputError(f"{self._path}: its video is encrypted; decrypt it first")
         before, _ = av.logging.get_last_error()
         try:
             frames = self._stream.decode(packet if packet.size else None)
@@ -198,6 +210,8 @@ class VideoReader:
         width, height = getattr(self, "_size", (frame.width, frame.height))
         if (frame.width, frame.height) == (width, height):
             return frame
+        other = f"{frame.width}x{frame.height}"
+        self._scaled[other] = self._scaled.get(other, 0) + 1
         return frame.reformat(width, height, interpolation="BICUBIC", threads=1)
 
     def _from(self, first: float):

@@ -1,0 +1,36 @@
+"""What rides on frames beside their pixels and is not written back, by a name that users know."""
+
+NAMES = {  # FFmpeg's kinds of side data
+    "A53_CC": "closed captions inside the video (extract them to a subtitle track first)",
+    "AFD": "active format description",
+    "PANSCAN": "pan-and-scan window",
+    "STEREO3D": "stereo 3D arrangement",
+    "SPHERICAL": "spherical (360 degrees) projection",
+    "ICC_PROFILE": "ICC profile of the video",
+    "GOP_TIMECODE": "timecodes inside the video",
+    "S12M_TIMECODE": "timecodes inside the video",
+    "FILM_GRAIN_PARAMS": "film grain parameters",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+}
+ALPHA = "transparency (the alpha channel)"
+# How pixel formats with alpha begin.
+LAYERED = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")
+
+
+def of(frame) -> set[str]:
+    """Names of what a decoded frame carries."""
+    try:
+        kinds = {data.type.name for data in frame.side_data}
+    except ValueError:  # a kind that PyAV has no name for
+        return {"side data of an unknown kind"}
+    return {NAMES[kind] for kind in kinds & NAMES.keys()}
+
+
+def of_stream(stream, frames: list) -> tuple[str, ...]:
+    """Names of what a stream and its first frames carry, sorted."""
+    found = set().union(*(of(frame) for frame in frames))
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    layered = any(frame.format.name.startswith(LAYERED) for frame in frames)
+    if layered or tags.get("alpha_mode") == "1":  # VP8 and VP9 keep it beside the picture
+        found.add(ALPHA)
+    return tuple(sorted(found))
