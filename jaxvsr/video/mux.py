@@ -69,7 +69,7 @@ class _Job:
     """An open file: its main video stream, {index in the source: stream or converter}."""
 
     target: av.container.OutputContainer
-    video: av.VideoStream
+    video: av.VideoStream | None  # None until its place among the streams comes
     copies: dict
     converters: dict
     room: str  # that `matroska.finish` is to fill, "" where it has nothing to do
@@ -156,18 +156,23 @@ def _outline(source, info: VideoInfo, first, output: Path, span, *, convert) -> 
     target.set_chapters(chapters)
     late = chapters if guests else []
     room = matroska.padding(late) if late or _needs_aspect(info, suffix) else ""
-    video = _video(target, first, source.streams[info.stream_index], info, suffix, room)
-    job = _Job(target, video, {}, {}, room, late)
+    job = _Job(target, None, {}, {}, room, late)
     for stream in source.streams:
-        _add(job, stream, fates.get(stream.index, "lost"), suffix, convert=convert)
+        if stream.index == info.stream_index:
+            job.video = _video(target, first, stream, info, suffix, room)
+        else:
+            _add(job, stream, fates.get(stream.index, "lost"), suffix, convert=convert)
+    for stream in filter(copying.is_timecode, source.streams):
+        if fates.get(stream.index) == "copied":
+            job.video.metadata.setdefault("timecode", stream.metadata["timecode"])
     return job
 
 
 def _add(job: _Job, stream, fate: Fate, suffix: str, *, convert) -> None:
     """One more stream of the source, as it is to be kept."""
-    if fate in ("copied", "guest") and copying.is_timecode(stream):
-        job.video.metadata.setdefault("timecode", stream.metadata["timecode"])
-    elif fate in ("copied", "guest"):
+    if copying.is_timecode(stream):
+        return  # a tag of the video, from which the muxer makes it
+    if fate in ("copied", "guest"):
         job.copies[stream.index] = copying.add(job.target, stream, suffix)
     elif fate == "convertible" and convert:
         made = converting.converter(job.target, stream, suffix)
