@@ -1,17 +1,19 @@
 """What becomes of each stream and of what rides on frames: copied, converted, refused, named."""
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import av
 import media
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type as SideData
 
 from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.inference.plan import Plan, _lost
 from jaxvsr.inference.settings import Settings
-from jaxvsr.video import copying, encode, holding, matroska, mux
+from jaxvsr.video import copying, encode, hdr, holding, marks, matroska, mux
 from jaxvsr.video.reader import VideoReader
 
 TINY = media.Picture(width=32, height=32, frames=5)
@@ -276,15 +278,16 @@ def test_one_of_several_videos_is_chosen_and_the_others_copied(tmp_path):
         assert [s.width for s in file.streams.video] == [32, 64]
 
 
-def marked(path):
-    """H.264 with closed captions (CEA-708 in an SEI message) in the frames from the third on."""
+def marked(path, after=0):
+    """H.264 with closed captions (CEA-708 in an SEI message) in the packets `after` some."""
     captions = b"\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x20\xff"
     sei = bytes([6, 4, len(captions)]) + captions + b"\x80"
     plain = media.film(path.with_stem("plain"), TINY)
     with av.open(str(plain)) as old, av.open(str(path), "w") as file:
         video = file.add_stream_from_template(old.streams.video[0], opaque=True)
-        for packet in [p for p in old.demux() if p.size]:
-            new = av.Packet(len(sei).to_bytes(4, "big") + sei + bytes(packet))
+        for i, packet in enumerate(p for p in old.demux() if p.size):
+            message = len(sei).to_bytes(4, "big") + sei if i >= after else b""
+            new = av.Packet(message + bytes(packet))
             new.pts, new.dts, new.time_base = packet.pts, packet.dts, packet.time_base
             new.is_keyframe, new.stream = packet.is_keyframe, video
             file.mux(new)
@@ -297,6 +300,47 @@ def test_closed_captions_inside_the_video_are_named(tmp_path):
         assert [text for text in reader.info.marks if "closed captions" in text]
         assert [text for text in mux.unsupported(reader.info, ".mkv") if "captions" in text]
         assert reader.surprises() == []
+
+
+def test_what_is_met_later_is_named_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxvsr.video.reader.PEEK", 1)
+    with VideoReader(marked(tmp_path / "in.mkv", after=3)) as reader:
+        assert reader.info.marks == ()
+        assert len(list(reader)) == 5
+        assert "closed captions" in reader.surprises()[0]
+
+
+def test_dynamic_hdr_is_named(tmp_path):
+    """No encoder takes what describes the old pixels frame by frame."""
+    with VideoReader(media.film(tmp_path / "in.mkv", TINY)) as reader:
+        info = replace(reader.info, hdr={"dynamic": sorted(set(hdr.DYNAMIC.values()))})
+    for text in ("HDR10+", "Dolby Vision", "HDR Vivid"):
+        assert text in " ".join(mux.unsupported(info, ".mkv"))
+
+
+def test_every_kind_of_side_data_has_a_name_that_pyav_knows():
+    """AV1's grain is in the pixels by then, and only told of where a decoder leaves it out."""
+    kinds = {kind.name for kind in SideData}
+    assert marks.NAMES.keys() | hdr.DYNAMIC.keys() <= kinds
+    assert "FILM_GRAIN_PARAMS" in marks.NAMES
+
+
+@pytest.mark.parametrize("suffix, fate", [(".mkv", "lost"), (".mp4", "lost"), (".webm", "lost")])
+def test_data_are_refused_or_named(tmp_path, suffix, fate):
+    """KLV as drones write it into MPEG-TS."""
+    source = tmp_path / "in.ts"
+    with av.open(str(source), "w") as file:
+        video, data = media._video(file, TINY), file.add_data_stream("klv")
+        data.time_base = Fraction(1, 90000)
+        file.start_encoding()
+        media._draw(file, video, TINY)
+        packet = av.Packet(b"\x06\x0e\x2b\x34" * 8)
+        packet.pts = packet.dts = 9000
+        packet.time_base, packet.stream = Fraction(1, 90000), data
+        file.mux(packet)
+    with VideoReader(source) as reader:
+        assert holding.fates(reader.info, suffix) == {1: fate}
+        assert mux.unsupported(reader.info, suffix) == ["data stream 1 (klv)"]
 
 
 def test_a_stereo_arrangement_is_named(tmp_path):
