@@ -97,7 +97,7 @@ def make_plan(info: VideoInfo, output: Path, recipe: Recipe) -> Plan:
             raise UsageError(f"{output}: pictures hold no {recipe.codec}; add --codec none")
         chosen = encode.choose(info, output.suffix, codec=recipe.codec, pix_fmt="yuv420p")
         coded = options(recipe) | {"threads": "1"}
-        encoding = replace(chosen, crf=recipe.crf, preset=recipe.preset, options=coded)
+        encoding = replace(chosen, crf=recipe.crf, preset=recipe.preset, options=coded, alpha=False)
     if encoding is None:
         plain = {"matrix": "rgb", "full_range": True, "bits": 8, "subsampling": (1, 1)}
         colour = Colour(**asdict(info.colour) | plain)
@@ -116,7 +116,7 @@ def _lossless(info: VideoInfo, output: Path) -> encode.Encoding | None:
             f"{output}: without a codec the result is lossless RGB; "
             "write .mkv or pictures such as %05d.png, or choose a --codec"
         )
-    return encode.choose(info, ".mkv", codec="ffv1", pix_fmt="gbrp10le")
+    return replace(encode.choose(info, ".mkv", codec="ffv1", pix_fmt="gbrp10le"), alpha=False)
 
 
 def expected(info: VideoInfo, span: dict) -> int | None:

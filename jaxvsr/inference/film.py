@@ -27,7 +27,7 @@ from jaxvsr.inference.engine import Engine, initial_state
 from jaxvsr.inference.journal import Journal
 from jaxvsr.inference.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import colour, encode, holding, mux
+from jaxvsr.video import colour, encode, holding, mux, pixels
 from jaxvsr.video.reader import VideoInfo, VideoReader
 from jaxvsr.video.scene import CutDetector
 from jaxvsr.video.sequence import PictureWriter, publish
@@ -38,11 +38,15 @@ SHAPING = ("start", "duration", "interlaced", "stream", "dtype", "impl")  # what
 
 @dataclass
 class Batch:
-    """Frames on their way: planes [N, (T,) h, w], real frames in it, and what begins with it."""
+    """Frames on their way: planes [N, (T,) h, w], real frames in it, and what begins with it.
+
+    `alphas` is the transparency of the real frames, each None or [h, w].
+    """
 
     planes: tuple
     times: list[tuple[int, int]]
     begins: bool
+    alphas: list
 
 
 def enhance_film(net, source: Path, output: Path | None, settings: Settings, show: str) -> Result:
@@ -186,7 +190,7 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
         )
         for batch in source:
             results, state = engine(batch.planes, None if batch.begins else state)
-            out.put((results, batch.times, state))
+            out.put((results, batch.times, batch.alphas, state))
         out.finish()
         sink.end()
     if not journal.times:
@@ -233,7 +237,7 @@ def _stack(pending, spec, size) -> Batch:
     else:
         planes = (np.stack([w[0].planes[k] for w, _ in filled]) for k in kinds)
     times = [(w[spec.radius].pts, w[spec.radius].duration) for w, _ in pending]
-    return Batch(tuple(planes), times, pending[0][1])
+    return Batch(tuple(planes), times, pending[0][1], [w[spec.radius].alpha for w, _ in pending])
 
 
 def _saved_state(net, plan: Plan, journal: Journal):
@@ -269,16 +273,25 @@ class Sink:
         self.writer, self.times, self.state = None, [], None
 
     def __call__(self, item) -> None:
-        results, times, self.state = item
+        results, times, alphas, self.state = item
         planes = [np.asarray(p) for p in results]
         for i, when in enumerate(times):
             if self.writer is None:
                 self.writer = self._open()
-            self.writer.write(tuple(p[i] for p in planes))
+            self.writer.write((*(p[i] for p in planes), *self._alpha(alphas[i])))
             self.times.append(when)
             if len(self.times) == self.plan.segment:
                 self.end()
         self.progress.add(len(times))
+
+    def _alpha(self, alpha) -> tuple:
+        """Transparency at the size and depth of the result, () where that has none."""
+        encoding = self.plan.encoding
+        if encoding is None or not encoding.alpha:
+            return ()
+        if alpha is None:  # a stream that changed on its way
+            alpha = np.full((8, 8), 65535, np.uint16)
+        return (pixels.resized_alpha(alpha, *self.plan.size, self.plan.colour.bits),)
 
     def _open(self):
         plan, path = self.plan, self.journal.path()

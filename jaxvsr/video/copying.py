@@ -17,7 +17,7 @@ STATISTICS = ("BPS", "NUMBER_OF_", "DURATION", "_STATISTICS_")
 
 def metadata(tags: dict, *, encoded: bool = False) -> dict:
     """The tags to keep; of a video that was `encoded` anew, none that tells of the old bytes."""
-    gone = OWN | ({"rotate", "vendor_id"} if encoded else set())
+    gone = OWN | ({"rotate", "vendor_id", "alpha_mode", "ALPHA_MODE"} if encoded else set())
     kept = {key: value for key, value in tags.items() if key not in gone and key != "ENCODER"}
     return {k: v for k, v in kept.items() if not (encoded and k.startswith(STATISTICS))}
 

@@ -1,5 +1,7 @@
 """What rides on frames beside their pixels and is not written back, by a name that users know."""
 
+from jaxvsr.video import pixels
+
 NAMES = {  # FFmpeg's kinds of side data
     "A53_CC": "closed captions inside the video (extract them to a subtitle track first)",
     "AFD": "active format description",
@@ -13,8 +15,6 @@ NAMES = {  # FFmpeg's kinds of side data
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
 }
 ALPHA = "transparency (the alpha channel)"
-# How pixel formats with alpha begin.
-LAYERED = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")
 
 
 def of(frame) -> set[str]:
@@ -26,11 +26,9 @@ def of(frame) -> set[str]:
     return {NAMES[kind] for kind in kinds & NAMES.keys()}
 
 
-def of_stream(stream, frames: list) -> tuple[str, ...]:
-    """Names of what a stream and its first frames carry, sorted."""
+def of_all(frames: list) -> tuple[str, ...]:
+    """Names of what a stream's first frames carry, sorted."""
     found = set().union(*(of(frame) for frame in frames))
-    tags = {key.lower(): value for key, value in stream.metadata.items()}
-    layered = any(frame.format.name.startswith(LAYERED) for frame in frames)
-    if layered or tags.get("alpha_mode") == "1":  # VP8 and VP9 keep it beside the picture
+    if any(pixels.has_alpha(frame.format.name) for frame in frames):
         found.add(ALPHA)
     return tuple(sorted(found))

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 
 from jaxvsr.errors import OutputError, UsageError
-from jaxvsr.video import converting, copying, encode, hdr, holding, matroska, rawvideo
+from jaxvsr.video import converting, copying, encode, hdr, holding, marks, matroska, rawvideo
 from jaxvsr.video.failing import failing
 from jaxvsr.video.holding import FORMATS, Fate
 from jaxvsr.video.streams import VideoInfo, open_media
@@ -101,7 +101,11 @@ def unsupported(info: VideoInfo, suffix: str, encoding=None, *, convert=False) -
     static = "mastering" in info.hdr or "light" in info.hdr
     if static and encoding is not None and encoding.codec not in hdr.CARRIERS:
         lost.append(f"HDR mastering metadata ({encoding.codec} cannot write it)")
-    return [*lost, *info.marks]
+    if encoding is None and marks.ALPHA in info.marks:
+        with suppress(UsageError):
+            encoding = encode.choose(info, suffix)
+    written = {marks.ALPHA} if encoding is not None and encoding.alpha else set()
+    return [*lost, *(mark for mark in info.marks if mark not in written)]
 
 
 def beside_the_picture(info: VideoInfo) -> list[str]:
@@ -123,9 +127,10 @@ def default_suffix(info: VideoInfo) -> str:
     losses = {}
     for suffix in dict.fromkeys((own, ".mkv", ".mov", ".mp4")):
         with suppress(UsageError):
-            encode.choose(info, suffix)
+            encoding = encode.choose(info, suffix)
             found = holding.fates(info, suffix).values()
             losses[suffix] = sum(fate in ("convertible", "lost") for fate in found)
+            losses[suffix] += marks.ALPHA in info.marks and not encoding.alpha
             if not losses[suffix]:
                 break
     return min(losses, key=losses.get, default=".mkv")
@@ -193,13 +198,15 @@ def _video(target, first, stream, info: VideoInfo, suffix: str, room: str):
         context.framerate = info.fps.limit_denominator(1 << 16)
         if info.sar != 1:
             context.sample_aspect_ratio = info.sar
+        tags = {key.lower(): value for key, value in template.metadata.items()}
+        alpha = {key: value for key, value in tags.items() if key == "alpha_mode"}
         name = template.codec_context.codec.canonical_name
         if suffix in (".mp4", ".mov") and name == "hevc":
             context.codec_tag = "hvc1"
         elif suffix == ".mov" and name == "prores":
             context.codec_tag = template.codec_context.codec_tag
     video.time_base = info.time_base
-    video.metadata.update(copying.metadata(stream.metadata, encoded=True))
+    video.metadata.update({**copying.metadata(stream.metadata, encoded=True), **alpha})
     if room:
         video.metadata["title"] = video.metadata.get("title", "") + room
     video.disposition = int(stream.disposition)

@@ -23,12 +23,16 @@ HARMLESS = ("mmco", "co located POC", "number of reference frames", "Unsupported
 
 @dataclass
 class Frame:
-    """Planes as `colour.to_rgb` takes them; `pts` and `duration` count `VideoInfo.time_base`."""
+    """Planes as `colour.to_rgb` takes them; `pts` and `duration` count `VideoInfo.time_base`.
+
+    `alpha` is transparency as `pixels.alpha_of` has it, None where there is none.
+    """
 
     planes: tuple[np.ndarray, ...]
     pts: int
     duration: int
     corrupt: bool = False
+    alpha: np.ndarray | None = None
 
 
 class VideoReader:
@@ -56,6 +60,7 @@ class VideoReader:
         self._stream = streams.main_video(self._container, self._path, self._number)
         # Threads by frame would be faster, but how they meet damage differs from run to run.
         self._stream.thread_type = "SLICE"
+        self._decoder = streams.decoder(self._stream)
         self._others = streams.others(self._container, self._stream.index)
         for stream in self._container.streams:
             if stream.index != self._stream.index:
@@ -115,7 +120,7 @@ class VideoReader:
             start=streams.beginning(container, stream),
             vfr=not constant,
             choice=streams.choice(container, stream),
-            marks=marks.of_stream(stream, [frame for frame, _ in self._head]),
+            marks=marks.of_all([frame for frame, _ in self._head]),
         )
 
     def __enter__(self):
@@ -145,7 +150,8 @@ class VideoReader:
                 return
             self.damaged, intact = self.damaged + bad, intact + (not bad)
             planes = pixels.planes_of(frame, self._format, self._orientation, self._siting)
-            yield Frame(planes, pts, length, bool(bad))
+            alpha = pixels.alpha_of(frame, self._orientation)
+            yield Frame(planes, pts, length, bool(bad), alpha)
         whole = self._span == (None, None)
         missing = self._missing(pts + length) if whole else 0
         self.damaged += max(self._late, missing)  # what cannot be decoded at a cut is missing, too
@@ -178,7 +184,7 @@ class VideoReader:
             raise InputError(f"{self._path}: its video is encrypted; decrypt it first")
         before, _ = av.logging.get_last_error()
         try:
-            frames = self._stream.decode(packet if packet.size else None)
+            frames = self._decoder.decode(packet if packet.size else None)
         except EOFError:
             return [], 0
         except (av.FFmpegError, ValueError):
@@ -221,6 +227,7 @@ class VideoReader:
             target = int(first / stream.time_base) - 1
             try:
                 self._container.seek(target, stream=stream)
+                self._decoder = streams.decoder(stream)
                 decoded = self._decode()
                 head = next(decoded, None)
                 if head and head[0].pts is not None and head[0].pts <= target + 1:

@@ -132,6 +132,18 @@ def _sketch(stream) -> str:
     return f"{stream.index} ({context.name} {context.width}x{context.height})" if context else "?"
 
 
+def decoder(stream):
+    """What decodes a stream's packets: itself, or where VP8 and VP9 have transparency, libvpx.
+
+    They keep it in packets beside the picture's, at which FFmpeg's own decoders do not look.
+    """
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    layered = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if layered is None or tags.get("alpha_mode") != "1":
+        return stream
+    return av.CodecContext.create(layered, "r")
+
+
 def others(container, index: int) -> tuple[StreamInfo, ...]:
     """Every stream but the main video; mp4's chapter track is no stream, but chapters."""
     return tuple(

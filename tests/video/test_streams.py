@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from av.sidedata.sidedata import Type as SideData
 
+import jaxvsr
 from jaxvsr.errors import InputError, OutputError, UsageError
 from jaxvsr.inference.plan import Plan, _lost
 from jaxvsr.inference.settings import Settings
@@ -349,21 +350,64 @@ def test_a_stereo_arrangement_is_named(tmp_path):
         assert reader.info.marks == ("stereo 3D arrangement",)
 
 
-@pytest.mark.parametrize(
-    "kind, codec, pix_fmt",
-    [
-        ("webm", "libvpx-vp9", "yuva420p"),
-        ("mov", "qtrle", "argb"),
-        ("mov", "prores_ks", "yuva444p10le"),
-    ],
-)
-def test_transparency_that_cannot_be_written_is_named(tmp_path, kind, codec, pix_fmt):
-    """VP9's lies beside the picture, where its decoder does not look."""
-    picture = media.Picture(frames=3, codec=codec, pix_fmt=pix_fmt)
-    path = media.film(tmp_path / f"in.{kind}", picture)
-    with VideoReader(path) as reader:
-        assert reader.info.marks == ("transparency (the alpha channel)",)
-        assert mux.unsupported(reader.info, ".mkv") == ["transparency (the alpha channel)"]
+def layered(path, codec: str, pix_fmt: str, count=4):
+    """A film whose left half is transparent, and whose right half is half so."""
+    alpha = np.full((48, 64), 128, np.uint8)
+    alpha[:, :32] = 0
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
+        video.codec_context.thread_count = 1
+        if codec.startswith("libvpx"):
+            video.metadata["alpha_mode"] = "1"
+        for i in range(count):
+            rgba = np.dstack([media.drawing(i, 64, 48), alpha])
+            frame = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format=pix_fmt, threads=1)
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+    return path
+
+
+LAYERS = [("webm", "libvpx-vp9", "yuva420p", ".webm"), ("mov", "prores_ks", "yuva444p10le", ".mov")]
+LAYERS += [("mov", "qtrle", "argb", ".mov"), ("mkv", "ffv1", "bgra", ".mkv")]
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("kind, codec, pix_fmt, suffix", LAYERS)
+def test_transparency_is_kept(tmp_path, kind, codec, pix_fmt, suffix):
+    """VP9's lies beside the picture, where its usual decoder does not look."""
+    source = layered(tmp_path / f"in.{kind}", codec, pix_fmt)
+    result = jaxvsr.enhance(source, tmp_path / f"out{suffix}", model="bicubic", scale=2)
+    assert result.notices == ()
+    with VideoReader(result.output) as reader:
+        alphas = [frame.alpha for frame in reader]
+        assert mux.default_suffix(reader.info) == suffix
+    assert len(alphas) == 4 and alphas[0].shape == (96, 128)
+    for alpha in alphas:
+        assert alpha[:, :56].mean() < 800 and abs(alpha[:, 72:].mean() - 128 * 257) < 800
+
+
+def test_transparency_that_cannot_be_written_is_refused(tmp_path):
+    source = layered(tmp_path / "in.webm", "libvpx-vp9", "yuva420p")
+    with pytest.raises(OutputError, match=r"transparency.*use \.webm, or --drop"):
+        jaxvsr.enhance(source, tmp_path / "out.mp4", model="bicubic")
+    result = jaxvsr.enhance(source, tmp_path / "out.mp4", model="bicubic", drop=True)
+    assert "transparency" in result.notices[0]
+    with av.open(str(result.output)) as file:
+        assert "alpha_mode" not in file.streams.video[0].metadata
+
+
+def test_a_span_of_a_transparent_video_begins_where_it_should(tmp_path):
+    """Seeking begins libvpx anew as well."""
+    source = layered(tmp_path / "in.webm", "libvpx-vp9", "yuva420p", count=20)
+    with VideoReader(source) as reader:
+        whole = list(reader)
+    with VideoReader(source, start=0.4, duration=0.2) as reader:
+        part = list(reader)
+    assert [f.pts for f in part] == [f.pts for f in whole[10:15]]
+    np.testing.assert_array_equal(part[0].planes[0], whole[10].planes[0])
+    np.testing.assert_array_equal(part[0].alpha, whole[10].alpha)
 
 
 def test_a_change_of_size_is_told(tmp_path):
