@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError, unknown
-from jaxvsr.video import hardware, pixels, priority, quality
+from jaxvsr.video import hardware, marks, pixels, priority, quality
 from jaxvsr.video import hdr as hdr_data
 from jaxvsr.video.colour import SITINGS, Colour
 from jaxvsr.video.failing import failing
@@ -98,7 +98,7 @@ def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, p
     else:
         codec = _default_codec(info, suffix, wanted, strict=pix_fmt is not None)
     if pix_fmt is None:
-        formats = _layers(codec, suffix) if pixels.has_alpha(info.pix_fmt) else ()
+        formats = _layers(codec, suffix) if marks.ALPHA in info.marks else ()
         wanted = _fitting(wanted, formats) or _fitting(wanted, formats_of(codec)) or wanted
     _check_format(codec, wanted)
     quality.check_preset(codec, preset)
@@ -106,7 +106,7 @@ def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, p
         return Encoding(codec, crf, None, wanted, hardware.options(codec, crf))
     quality.check_crf(codec, crf)
     crf, preset = CRF.get(codec) if crf is None else crf, preset or PRESET.get(codec)
-    alpha = pixels.has_alpha(info.pix_fmt) and wanted in _layers(codec, suffix)
+    alpha = marks.ALPHA in info.marks and wanted in _layers(codec, suffix)
     return Encoding(codec, crf, preset, wanted, _options(codec, crf, preset), alpha)
 
 
@@ -256,7 +256,7 @@ def _nearest_depth(info: VideoInfo) -> str:
     """The source's planar format by our names: no alpha, no j, a depth that encoders have."""
     kind, bits, subsampling = pixels.facts(pixels.planar(info.pix_fmt))
     depth = next((depth for depth in (8, 10, 12) if depth >= bits), 12)
-    if info.codec == "prores" and pixels.has_alpha(info.pix_fmt):
+    if info.codec == "prores" and marks.ALPHA in info.marks:
         depth = min(depth, 10)  # as deep as its encoder goes, beside which there is no other
     if kind == "yuv" and info.colour.subsampling != subsampling:
         subsampling = info.colour.subsampling
@@ -275,7 +275,7 @@ def _default_codec(info: VideoInfo, suffix: str, wanted: str, *, strict: bool) -
     order = sorted(allowed, key=lambda codec: codec != "libx265") if deep else allowed
     fits = lambda formats: wanted in formats if strict else _fitting(wanted, formats)
     codec = next((codec for codec in order if fits(FORMATS[codec])), None)
-    if pixels.has_alpha(info.pix_fmt):  # transparency comes first, where it can be had
+    if marks.ALPHA in info.marks:  # transparency comes first, where it can be had
         codec = next((codec for codec in order if fits(_layers(codec, suffix))), codec)
     if codec is None:
         formats = sorted({name for c in allowed for name in FORMATS[c]})

@@ -14,7 +14,8 @@ NAMES = {  # FFmpeg's kinds of side data
     "FILM_GRAIN_PARAMS": "film grain parameters",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
 }
-ALPHA = "transparency (the alpha channel)"
+ALPHA = "transparency (the alpha channel)"  # an opaque one counts as none
+OPAQUE = 65535
 
 
 def of(frame) -> set[str]:
@@ -23,12 +24,11 @@ def of(frame) -> set[str]:
         kinds = {data.type.name for data in frame.side_data}
     except ValueError:  # a kind that PyAV has no name for
         return {"side data of an unknown kind"}
-    return {NAMES[kind] for kind in kinds & NAMES.keys()}
+    alpha = pixels.alpha_of(frame)
+    layered = alpha is not None and alpha.min() < OPAQUE
+    return {NAMES[kind] for kind in kinds & NAMES.keys()} | ({ALPHA} if layered else set())
 
 
 def of_all(frames: list) -> tuple[str, ...]:
     """Names of what a stream's first frames carry, sorted."""
-    found = set().union(*(of(frame) for frame in frames))
-    if any(pixels.has_alpha(frame.format.name) for frame in frames):
-        found.add(ALPHA)
-    return tuple(sorted(found))
+    return tuple(sorted(set().union(*(of(frame) for frame in frames))))

@@ -398,6 +398,15 @@ def test_transparency_that_cannot_be_written_is_refused(tmp_path):
         assert "alpha_mode" not in file.streams.video[0].metadata
 
 
+def test_an_opaque_alpha_chooses_no_codec(tmp_path):
+    """Recordings of screens have one; they are not to become lossless for it."""
+    path = media.film(tmp_path / "in.mkv", media.Picture(frames=3, codec="ffv1", pix_fmt="bgra"))
+    with VideoReader(path) as reader:
+        assert reader.info.marks == ()
+        assert encode.choose(reader.info, ".mkv").codec == "libx264"
+        assert mux.unsupported(reader.info, ".mp4") == []
+
+
 def test_a_span_of_a_transparent_video_begins_where_it_should(tmp_path):
     """Seeking begins libvpx anew as well."""
     source = layered(tmp_path / "in.webm", "libvpx-vp9", "yuva420p", count=20)
