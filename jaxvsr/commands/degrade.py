@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, aligned, finish
 from jaxvsr.errors import UsageError
-from jaxvsr.host.options import Time
+from jaxvsr.host.options import Range, Time
 from jaxvsr.inference.settings import Settings
 
 
