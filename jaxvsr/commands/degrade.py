@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from jaxvsr.commands.reading import Positional
 from jaxvsr.commands.speech import Complaints, aligned, finish, tell_passed
 from jaxvsr.errors import UsageError
-from jaxvsr.host.options import Time
+from jaxvsr.host.options import Range, Time
 from jaxvsr.inference.settings import Settings
 
 
@@ -69,8 +69,14 @@ class Degrade:
     """Second to begin at, or a time such as 00:01:02.5 (default: the beginning)."""
     duration: Annotated[float | str | None, Time(above=True)] = None
     """Seconds to take, or a time (default: to the end)."""
+    stream: Annotated[int | None, Range(0, 999, "the number of a stream")] = None
+    """Number of the video stream to take, where a file holds several
+    (default: the largest)."""
     drop: bool = False
     """Leave out streams that the output's container cannot hold, instead of refusing."""
+    convert: bool = False
+    """Encode anew sound and text subtitles that the output's container cannot hold, instead of
+    refusing."""
     overwrite: bool = False
     """Replace an existing output and its record."""
     json: bool = False
@@ -86,7 +92,8 @@ class Degrade:
             print(aligned(rows()))
             return 0
         chosen = self.recipe()
-        kept = {name: getattr(self, name) for name in ("start", "duration", "drop", "overwrite")}
+        names = ("start", "duration", "stream", "drop", "convert", "overwrite")
+        kept = {name: getattr(self, name) for name in names}
         settings, show = Settings(**kept), "json" if self.json else "text"
         inputs, output, is_folder = folders.divided(self.paths, self.output)
         found = folders.gather(inputs, output, recursive=self.recursive)

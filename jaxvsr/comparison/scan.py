@@ -41,7 +41,7 @@ def scan(path, info: VideoInfo) -> Scan:
         stream = container.streams[info.stream_index]
         packets, torn = _packets(container, stream)
         tick, fps = float(stream.time_base), float(info.fps)
-        promised = _promised(container, stream, torn)
+        promised = streams.promised(container, stream, torn=torn)
     shown, timed = _shown(packets, tick)
     times = np.array(sorted(shown)) * tick if timed else np.arange(len(shown)) / fps
     times = times if len(times) else np.zeros(1)
@@ -91,13 +91,3 @@ def _shown(packets: list[tuple], tick: float) -> tuple[list, bool]:
         return packets, False
     # Frames that come after the first key frame but are shown before it lean on lost ones.
     return sorted({pts for pts in times if packets[0][0] is None or pts >= packets[0][0]}), True
-
-
-def _promised(container, stream, torn: bool) -> float | None:
-    """The second of the file's clock at which its video should end, None if it does not say."""
-    if stream.duration is not None and stream.start_time is not None:
-        return float((stream.start_time + stream.duration) * stream.time_base)
-    alone = len(container.streams) == 1 and stream.start_time is not None
-    if (torn or alone) and None not in (container.duration, container.start_time):
-        return (container.start_time + container.duration) / av.time_base
-    return None

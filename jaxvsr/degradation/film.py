@@ -27,6 +27,7 @@ from jaxvsr.host.pipeline import ahead
 from jaxvsr.host.places import check_place
 from jaxvsr.host.progress import Progress
 from jaxvsr.inference import moving
+from jaxvsr.inference.film import announce_streams
 from jaxvsr.inference.plan import Plan, check_output
 from jaxvsr.inference.settings import Result, Settings
 from jaxvsr.video import encode, mux, names
@@ -58,7 +59,8 @@ def degrade_film(
     work starts, SpaceError or StoppedError later; then nothing is left behind.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with open_film(source, **span, interlaced=settings.interlaced) as reader:
+    how = {"interlaced": settings.interlaced, "stream": settings.stream}
+    with open_film(source, **span, **how) as reader:
         plan = make_plan(reader.info, output, recipe)
         lost = check_output(source, output, plan, settings)
         said = moving.said(reader.info, output, settings)
@@ -67,12 +69,15 @@ def degrade_film(
         progress = Progress(
             name or str(source), expected(reader.info, span), float(reader.info.fps), show=show
         )
-        announce(progress, plan, recipe, lost, said)
+        announce(progress, plan, recipe, said)
+        announce_streams(progress, plan.info, output, lost, settings)
         with _workplace(output) as folder:
             written = _write(reader, plan, recipe, folder, progress, output.suffix)
-            lame = _deliver(written, plan, output, folder, span)
+            lame = _deliver(written, plan, output, folder, {**span, "convert": settings.convert})
             told = _told(written, plan, recipe, reader, progress)
             write_record(told, output)
+    for what in reader.surprises():
+        progress.notice(what)
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if reader.damaged:
@@ -98,7 +103,7 @@ def make_plan(info: VideoInfo, output: Path, recipe: Recipe) -> Plan:
             raise UsageError(f"{output}: pictures hold no {recipe.codec}; add --codec none")
         chosen = encode.choose(info, output.suffix, codec=recipe.codec, pix_fmt="yuv420p")
         coded = options(recipe) | {"threads": "1"}
-        encoding = replace(chosen, crf=recipe.crf, preset=recipe.preset, options=coded)
+        encoding = replace(chosen, crf=recipe.crf, preset=recipe.preset, options=coded, alpha=False)
     if encoding is None:
         plain = {"matrix": "rgb", "full_range": True, "bits": 8, "subsampling": (1, 1)}
         colour = Colour(**asdict(info.colour) | plain)
@@ -117,7 +122,7 @@ def _lossless(info: VideoInfo, output: Path) -> encode.Encoding | None:
             f"{output}: without a codec the result is lossless RGB; "
             "write .mkv or pictures such as %05d.png, or choose a --codec"
         )
-    return encode.choose(info, ".mkv", codec="ffv1", pix_fmt="gbrp10le")
+    return replace(encode.choose(info, ".mkv", codec="ffv1", pix_fmt="gbrp10le"), alpha=False)
 
 
 def expected(info: VideoInfo, span: dict) -> int | None:
@@ -128,7 +133,7 @@ def expected(info: VideoInfo, span: dict) -> int | None:
     return round(min(left, span["duration"] or left) * info.fps)
 
 
-def announce(progress: Progress, plan: Plan, recipe: Recipe, lost, said) -> None:
+def announce(progress: Progress, plan: Plan, recipe: Recipe, said) -> None:
     """Says what a person might not expect of the result."""
     info = plan.info
     for text in said:
@@ -140,8 +145,6 @@ def announce(progress: Progress, plan: Plan, recipe: Recipe, lost, said) -> None
         )
     if info.colour.bits > 8:
         progress.notice(f"{info.colour.bits} bits become 8")
-    for what in lost:
-        progress.notice(f"left out, since the output cannot hold it: {what}")
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} are written as they are; pictures cannot tell")
     if info.interlaced:
@@ -214,7 +217,7 @@ def _open(path: Path, plan: Plan, recipe: Recipe, facts: record.Facts):
     return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)
 
 
-def _deliver(written: Written, plan: Plan, output: Path, folder: Path, span: dict) -> int:
+def _deliver(written: Written, plan: Plan, output: Path, folder: Path, how: dict) -> int:
     """Joins picture and the rest of the source and renames the whole into place."""
     if plan.encoding is None:
         publish(written.segments, output)
@@ -223,7 +226,7 @@ def _deliver(written: Written, plan: Plan, output: Path, folder: Path, span: dic
     info = replace(plan.info, sar=plan.sar)
     if isinstance(info, AnimationInfo):  # which has no streams beside the picture
         info = replace(info, path=str(written.segments[0]))
-    lame = mux.assemble(written.segments, written.times, info, draft, **span)
+    lame = mux.assemble(written.segments, written.times, info, draft, **how)
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     draft.replace(output)

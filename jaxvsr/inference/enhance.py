@@ -183,9 +183,10 @@ def _one_frame(source: Path, settings: Settings) -> np.ndarray:
         return stills.unit(read_image(source)[0])
     start = settings.start
     if start is None:
-        with VideoReader(source) as reader:
+        with VideoReader(source, stream=settings.stream) as reader:
             start = (reader.info.duration or 0) / 3
-    with VideoReader(source, start=start, interlaced=settings.interlaced) as reader:
+    how = {"interlaced": settings.interlaced, "stream": settings.stream}
+    with VideoReader(source, start=start, **how) as reader:
         for frame in reader:
             rgb = colour.to_rgb(tuple(p[None] for p in frame.planes), reader.info.colour)
             return np.clip(rgb[0], 0, 1)

@@ -29,7 +29,7 @@ from jaxvsr.inference.forecast import LONG, foresee, lighter, timed
 from jaxvsr.inference.journal import Journal
 from jaxvsr.inference.plan import Plan, check_output, default_output, make_plan
 from jaxvsr.inference.settings import Result, Settings
-from jaxvsr.video import animating, colour, encode, mux
+from jaxvsr.video import animating, colour, containers, encode, mux, pixels
 from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.opening import open_film
 from jaxvsr.video.scene import CutDetector
@@ -37,12 +37,15 @@ from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
 from jaxvsr.video.streams import VideoInfo
 
 DEPTH = 3  # batches that wait between two stages
-SHAPING = ("start", "duration", "interlaced", "dtype", "impl")  # settings that change a result
+SHAPING = ("start", "duration", "interlaced", "stream", "dtype", "impl")  # what shapes a result
 
 
 @dataclass
 class Batch:
-    """Frames on their way: planes [N, (T,) h, w], real frames in it, and what begins with it."""
+    """Frames on their way: planes [N, (T,) h, w], real frames in it, and what begins with it.
+
+    `alphas` is the transparency of the real frames, each None or [h, w].
+    """
 
     planes: tuple
     times: list[tuple[int, int]]
@@ -59,7 +62,8 @@ def enhance_film(
     later, with the finished segments kept for the same call to go on from.
     """
     span = {"start": settings.start, "duration": settings.duration}
-    with open_film(source, **span, interlaced=settings.interlaced) as reader:
+    how = {"interlaced": settings.interlaced, "stream": settings.stream}
+    with open_film(source, **span, **how) as reader:
         output = output or default_output(reader.info, net, settings)
         plan = make_plan(net, reader.info, output, settings)
         lost = check_output(source, output, plan, settings)
@@ -69,13 +73,16 @@ def enhance_film(
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
             progress = Progress(name or str(source), total, rate, done=done, show=show)
-            _announce(progress, plan, done, lost, said, settings)
+            _announce(progress, plan, done, said, settings)
+            announce_streams(progress, plan.info, output, lost, settings)
             with _kept(journal, output):
                 _run(net, reader, plan, journal, progress, settings)
                 lame = _deliver(journal, plan, output, settings)
             frames = len(journal.times)
             journal.remove()
-            damaged = reader.damaged
+            damaged, surprises = reader.damaged, reader.surprises()
+    for what in surprises:
+        progress.notice(what)
     if lame:
         progress.notice(f"{lame} packets of sound or subtitles are damaged and were left out")
     if damaged:
@@ -133,15 +140,26 @@ def parameters_hash(params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _announce(progress, plan: Plan, done, lost, said, settings):
+def announce_streams(progress, info: VideoInfo, output: Path, lost, settings) -> None:
+    """Says which of several videos is taken, and what is left out or converted."""
+    if info.choice:
+        progress.notice(info.choice)
+    for what in lost:
+        progress.notice(f"left out, since the output cannot hold it: {what}")
+    if settings.convert:
+        for what in containers.changes(info, output.suffix.lower()):
+            progress.notice(f"converted, since the output cannot hold it: {what}")
+
+
+def _announce(progress, plan: Plan, done, said, settings):
     info = plan.info
     for text in said:
         progress.notice(text)
     if plan.sar != info.sar:
         progress.notice(f"pixels of shape {info.sar} become square, as the output cannot tell")
-    for what in lost:
-        progress.notice(f"left out, since the output cannot hold it: {what}")
-    if info.interlaced and settings.interlaced != "keep":
+    if info.interlaced and settings.interlaced == "keep":
+        progress.notice("interlaced: kept, but the output is not flagged so")
+    elif info.interlaced:
         progress.notice("interlaced: deinterlacing (--interlaced keep leaves it)")
     if done:
         progress.notice(f"going on after {done} frames that an earlier run finished")
@@ -246,8 +264,7 @@ def _stack(pending, spec, size) -> Batch:
     else:
         planes = (np.stack([w[0].planes[k] for w, _ in filled]) for k in kinds)
     times = [(w[spec.radius].pts, w[spec.radius].duration) for w, _ in pending]
-    alphas = [w[spec.radius].alpha for w, _ in pending]
-    return Batch(tuple(planes), times, pending[0][1], alphas)
+    return Batch(tuple(planes), times, pending[0][1], [w[spec.radius].alpha for w, _ in pending])
 
 
 def _saved_state(net, plan: Plan, journal: Journal):
@@ -288,12 +305,23 @@ class Sink:
         for i, when in enumerate(times):
             if self.writer is None:
                 self.writer = self._open()
-            clear = () if alphas[i] is None else (stills.grown(alphas[i], self.plan.size),)
-            self.writer.write(tuple(p[i] for p in planes), *clear)
+            self.writer.write((*(p[i] for p in planes), *self._alpha(alphas[i])))
             self.times.append(when)
             if len(self.times) == self.plan.segment:
                 self.end()
         self.progress.add(len(times))
+
+    def _alpha(self, alpha) -> tuple:
+        """Transparency at the size and depth of the result, () where that has none."""
+        encoding = self.plan.encoding
+        if encoding is None:  # pictures take only that of an animation
+            keep = alpha is not None and isinstance(self.plan.info, AnimationInfo)
+            return (stills.grown(alpha, self.plan.size),) if keep else ()
+        if not encoding.alpha:
+            return ()
+        if alpha is None:  # a stream that changed on its way
+            alpha = np.full((8, 8), 65535, np.uint16)
+        return (pixels.resized_alpha(alpha, *self.plan.size, self.plan.colour.bits),)
 
     def _open(self):
         plan, path = self.plan, self.journal.path()
@@ -349,4 +377,4 @@ def _join(segments, times, plan: Plan, draft: Path, settings: Settings) -> int:
     if isinstance(info, AnimationInfo):  # which has no streams beside the picture
         info = replace(info, path=str(segments[0]))
     span = {"start": settings.start, "duration": settings.duration}
-    return mux.assemble(segments, times, info, draft, **span)
+    return mux.assemble(segments, times, info, draft, **span, convert=settings.convert)

@@ -97,18 +97,25 @@ def check_output(source: Path, output: Path, plan: Plan, settings: Settings) -> 
 
 
 def _lost(output: Path, plan: Plan, settings: Settings) -> list[str]:
-    """What the output cannot hold; an OutputError if another container could."""
-    if plan.encoding is None:
+    """What the output cannot hold; an OutputError if another container, or `convert`, could."""
+    info, suffix = plan.info, output.suffix.lower()
+    if is_pattern(output):
+        return [] if isinstance(info, AnimationInfo) else mux.beside_the_picture(info)
+    if moving.writes_animation(info, output):  # of which `moving.said` tells
         return []
-    lost = mux.unsupported(plan.info, output.suffix, plan.encoding)
-    if not lost or settings.drop or output.suffix == ".y4m":
+    lost = mux.unsupported(info, suffix, plan.encoding, convert=settings.convert)
+    if not lost or settings.drop or suffix == ".y4m":
         return lost
-    better = mux.default_suffix(plan.info)
-    needless = [text for text in lost if text not in mux.unsupported(plan.info, better)]
-    if needless and better != output.suffix:
+    better = mux.default_suffix(info)
+    elsewhere = mux.unsupported(info, better) if better != suffix else lost
+    converted = mux.unsupported(info, suffix, plan.encoding, convert=True)
+    needless = [text for text in lost if text not in elsewhere or text not in converted]
+    if needless:
+        ways = [f"use {better}"] * any(text not in elsewhere for text in needless)
+        ways += ["--convert to encode it anew"] * any(text not in converted for text in needless)
         raise OutputError(
-            f"{output}: {output.suffix} cannot hold {'; '.join(needless)}; "
-            f"use {better}, or --drop to do without"
+            f"{output}: {suffix} cannot hold {'; '.join(needless)}; "
+            f"{', '.join(ways)}, or --drop to do without"
         )
     return lost
 

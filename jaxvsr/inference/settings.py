@@ -54,8 +54,15 @@ class Settings:
     """Side of a tile in input pixels; 0 runs whole frames and halves by itself if it must."""
     batch: Annotated[int | None, Range(1, 1024, "a whole number of frames")] = None
     """Frames per call of the network (default: 1)."""
+    stream: Annotated[int | None, Range(0, 999, "the number of a stream")] = None
+    """Number of the video stream to enhance, where a file holds several (default: the
+    largest). The others are copied."""
     drop: bool = False
     """Leave out streams that the output's container cannot hold, instead of refusing."""
+    convert: bool = False
+    """Encode anew sound and text subtitles that the output's container cannot hold, instead of
+    refusing: to Opus and WebVTT in .webm, AAC and mov_text in .mp4 and .mov, FLAC and SRT in
+    .mkv."""
     overwrite: bool = False
     """Replace an existing output, and drop an unfinished run with other settings."""
 

@@ -31,7 +31,12 @@ def is_moving(path: Path) -> bool:
 def unsupported(info: VideoInfo) -> list[str]:
     """What no moving picture holds of a film, each as a short text."""
     lost = [f"{stream.type} stream {stream.index} ({stream.codec})" for stream in info.streams]
-    return [*lost, *info.hdr.get("dynamic", ()), *(["HDR metadata"] if info.hdr else [])]
+    return [
+        *lost,
+        *info.hdr.get("dynamic", ()),
+        *(["HDR metadata"] if info.hdr else []),
+        *info.marks,
+    ]
 
 
 def notices(info: VideoInfo, output: Path) -> list[str]:

@@ -65,7 +65,9 @@ class AnimationReader:
     which transparency is laid on white.
     """
 
-    def __init__(self, path, *, start=None, duration=None, interlaced="auto"):
+    def __init__(self, path, *, start=None, duration=None, interlaced="auto", stream=None):
+        if stream:
+            raise InputError(f"{path}: an animation has only stream 0; leave --stream out")
         self.damaged, self.flat = 0, False
         self._path, self._span = Path(path), (start, duration)
         with opened(self._path) as image:
@@ -92,6 +94,10 @@ class AnimationReader:
 
     def __exit__(self, *_):
         self.close()
+
+    def surprises(self) -> list[str]:
+        """Nothing appears late: all frames were looked at before."""
+        return []
 
     def close(self):
         """Nothing stays open between frames that are asked for."""

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 
 from jaxvsr.errors import OutputError, SpaceError, UsageError, unknown
-from jaxvsr.video import hardware, names, pixels, priority, quality
+from jaxvsr.video import hardware, marks, names, pixels, priority, quality
 from jaxvsr.video import hdr as hdr_data
 from jaxvsr.video.colour import SITINGS, Colour
 from jaxvsr.video.failing import failing
@@ -30,6 +30,11 @@ FORMATS = {  # encoder: the planar formats it takes
     "rawvideo": (*YUV, *DEEP, *DEEPER, "gray", "gray10le"),
 }
 FORMATS["libx265"] += ("gray12le",)
+ALPHA = {  # encoder: those of its formats beside which it takes transparency
+    "libvpx-vp9": ("yuv420p",),
+    "prores_ks": ("yuv444p10le",),
+    "ffv1": (*YUV, *DEEP, "gbrp10le", "gbrp12le", "gbrp16le"),
+}
 CONTAINERS = {  # suffix: encoders, the preferred ones first
     ".mkv": ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "prores_ks"),
     ".mp4": ("libx264", "libx265", "libsvtav1", "libvpx-vp9"),
@@ -62,13 +67,17 @@ REPEATABLE = {"x264-params": "asm=AVX2"} if _has_avx512() else {}
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames become bytes. `crf` and `preset` are None where the encoder has no such thing."""
+    """How frames become bytes. `crf` and `preset` are None where the encoder has no such thing.
+
+    With `alpha` each frame's planes end with one of transparency.
+    """
 
     codec: str
     crf: float | None = None
     preset: str | None = None
     pix_fmt: str = "yuv420p"
     options: Mapping[str, str] = field(default_factory=dict)
+    alpha: bool = False
 
 
 def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, pix_fmt=None):
@@ -87,16 +96,18 @@ def choose(info: VideoInfo, suffix: str, *, codec=None, crf=None, preset=None, p
         if (hardware.software_of(codec) or codec) not in allowed:
             raise UsageError(f"{suffix} does not take {codec}; choose from {', '.join(allowed)}")
     else:
-        codec = _default_codec(info, allowed, wanted, strict=pix_fmt is not None)
+        codec = _default_codec(info, suffix, wanted, strict=pix_fmt is not None)
     if pix_fmt is None:
-        wanted = _fitting(wanted, formats_of(codec)) or wanted
+        formats = _layers(codec, suffix) if marks.ALPHA in info.marks else ()
+        wanted = _fitting(wanted, formats) or _fitting(wanted, formats_of(codec)) or wanted
     _check_format(codec, wanted)
     quality.check_preset(codec, preset)
     if hardware.software_of(codec):
         return Encoding(codec, crf, None, wanted, hardware.options(codec, crf))
     quality.check_crf(codec, crf)
     crf, preset = CRF.get(codec) if crf is None else crf, preset or PRESET.get(codec)
-    return Encoding(codec, crf, preset, wanted, _options(codec, crf, preset))
+    alpha = marks.ALPHA in info.marks and wanted in _layers(codec, suffix)
+    return Encoding(codec, crf, preset, wanted, _options(codec, crf, preset), alpha)
 
 
 def check(codec: str | None, crf: float | None, preset: str | None, pix_fmt: str | None) -> None:
@@ -182,7 +193,10 @@ class SegmentWriter:
                 names.url(path), "w", format="matroska", options={"fflags": "+bitexact"}
             )
             stream = self._file.add_stream(codec, rate=Fraction(fps).limit_denominator(1 << 16))
-        stream.width, stream.height, stream.pix_fmt = width, height, encoding.pix_fmt
+        self._form = pixels.layered(encoding.pix_fmt) if encoding.alpha else encoding.pix_fmt
+        stream.width, stream.height, stream.pix_fmt = width, height, self._form
+        if encoding.alpha and codec == "libvpx-vp9":
+            stream.metadata["alpha_mode"] = "1"
         context = stream.codec_context
         context.time_base = 1 / Fraction(fps).limit_denominator(1 << 16)
         context.sample_aspect_ratio = Fraction(sar or 1)
@@ -194,8 +208,8 @@ class SegmentWriter:
         self._stream = stream
 
     def write(self, planes) -> None:
-        """Adds one frame: planes [H, W] as `colour.from_rgb` makes them."""
-        frame = pixels.frame_of(planes, self._encoding.pix_fmt)
+        """Adds one frame: planes [H, W] as `colour.from_rgb` makes them, and of transparency."""
+        frame = pixels.frame_of(planes, self._form)
         frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
         for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(frame, tag, getattr(self._stream.codec_context, tag))
@@ -244,17 +258,27 @@ def _nearest_depth(info: VideoInfo) -> str:
     """The source's planar format by our names: no alpha, no j, a depth that encoders have."""
     kind, bits, subsampling = pixels.facts(pixels.planar(info.pix_fmt))
     depth = next((depth for depth in (8, 10, 12) if depth >= bits), 12)
+    if info.codec == "prores" and marks.ALPHA in info.marks:
+        depth = min(depth, 10)  # as deep as its encoder goes, beside which there is no other
     if kind == "yuv" and info.colour.subsampling != subsampling:
         subsampling = info.colour.subsampling
     return pixels.named(kind, depth, subsampling)
 
 
-def _default_codec(info: VideoInfo, allowed, wanted: str, *, strict: bool) -> str:
+def _layers(codec: str, suffix: str) -> tuple[str, ...]:
+    """Formats beside which transparency is written; VP9's needs a place beside the picture."""
+    return () if codec == "libvpx-vp9" and suffix == ".mp4" else ALPHA.get(codec, ())
+
+
+def _default_codec(info: VideoInfo, suffix: str, wanted: str, *, strict: bool) -> str:
     """The first encoder that keeps depth and chroma; x265 leads for 10 bits and more."""
+    allowed = CONTAINERS[suffix]
     deep = pixels.facts(wanted)[1] > 8
     order = sorted(allowed, key=lambda codec: codec != "libx265") if deep else allowed
-    fits = (lambda c: wanted in FORMATS[c]) if strict else (lambda c: _fitting(wanted, FORMATS[c]))
-    codec = next((codec for codec in order if fits(codec)), None)
+    fits = lambda formats: wanted in formats if strict else _fitting(wanted, formats)
+    codec = next((codec for codec in order if fits(FORMATS[codec])), None)
+    if marks.ALPHA in info.marks:  # transparency comes first, where it can be had
+        codec = next((codec for codec in order if fits(_layers(codec, suffix))), codec)
     if codec is None:
         formats = sorted({name for c in allowed for name in FORMATS[c]})
         raise UsageError(

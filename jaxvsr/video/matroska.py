@@ -1,7 +1,8 @@
-"""The display size in a Matroska header, which FFmpeg's muxer takes from a field PyAV cannot set.
+"""What is put into a Matroska header afterwards, since PyAV cannot hand it to FFmpeg's muxer.
 
-H.264 and HEVC repeat the shape of their pixels in the stream, VP9, AV1 and FFV1 do not; without
-this their anamorphic pictures would come out narrow. RFC 9559 gives the elements.
+The display size: H.264 and HEVC repeat the shape of their pixels in the stream, VP9, AV1 and FFV1
+do not; without it their anamorphic pictures would come out narrow. And chapters, where the file was
+written through a muxer in between. RFC 9559 gives the elements.
 """
 
 import math
@@ -15,17 +16,26 @@ TRACKS, TRACK, NAME, VIDEO = 0x1654AE6B, 0xAE, 0x536E, 0xE0
 PIXEL_WIDTH, PIXEL_HEIGHT = 0xB0, 0xBA
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 RATIO = 3  # the display unit that says: these two numbers are a ratio, not pixels
-PADDING = " " * 32  # more than the new elements take
+CHAPTERS, EDITION, CHAPTER, CHAPTER_UID = 0x1043A770, 0x45B9, 0xB6, 0x73C4
+CHAPTER_START, CHAPTER_END, CHAPTER_SHOWN = 0x91, 0x92, 0x80
+CHAPTER_TITLE, CHAPTER_LANGUAGE = 0x85, 0x437C
+SPARE = 32  # bytes; more than a display size takes
 HEAD = 1 << 20  # bytes within which the list of tracks lies
 
 Element = tuple[int, bytes]  # id, body
 
 
-def set_aspect(path, sar: Fraction) -> None:
-    """Writes the pixels' shape into the first video track, in place.
+def padding(chapters=()) -> str:
+    """By how much the title of the first video track is made longer, to be `finish`'s place."""
+    return " " * (SPARE + len(_chapters(chapters)))
 
-    The title of that track was made longer by PADDING before; its place is what the new elements
-    take, so that nothing else moves. Raises OutputError where there is no such place.
+
+def finish(path, sar: Fraction, chapters=()) -> None:
+    """Writes the pixels' shape into the first video track, and `chapters`, in place.
+
+    The title of that track was made longer by `padding(chapters)` before; its place is what the
+    new elements take, so that nothing else moves. `chapters` are as PyAV has them. Raises
+    OutputError where there is no such place.
     """
     with open(path, "r+b") as file:
         head = file.read(HEAD)
@@ -33,11 +43,28 @@ def set_aspect(path, sar: Fraction) -> None:
         if found is None:
             raise OutputError(f"{path}: no list of tracks in its head; write .mp4 instead")
         _, start, body, end = found
-        tracks = _fitted(_shaped(head[body:end], sar), end - start)
-        if tracks is None:
+        more = _chapters(chapters)
+        tracks = _shaped(head[body:end], sar, padding(chapters))
+        packed = _fitted(tracks, end - start - len(more))
+        if packed is None:
             raise OutputError(f"{path}: no room for the pixels' shape; write .mp4 instead")
         file.seek(start)
-        file.write(tracks)
+        file.write(packed + more)
+
+
+def _chapters(chapters) -> bytes:
+    """The element Chapters, b"" where there are none."""
+    atoms = b""
+    for number, chapter in enumerate(chapters, 1):
+        tick = 10**9 * Fraction(chapter["time_base"])
+        atom = _number(CHAPTER_UID, number)
+        atom += _number(CHAPTER_START, round(chapter["start"] * tick))
+        atom += _number(CHAPTER_END, round(chapter["end"] * tick))
+        if title := chapter["metadata"].get("title"):
+            shown = _pack(CHAPTER_TITLE, title.encode()) + _pack(CHAPTER_LANGUAGE, b"und")
+            atom += _pack(CHAPTER_SHOWN, shown)
+        atoms += _pack(CHAPTER, atom)
+    return _pack(CHAPTERS, _pack(EDITION, atoms)) if atoms else b""
 
 
 def _fitted(body: bytes, length: int) -> bytes | None:
@@ -100,12 +127,12 @@ def _number(name: int, value: int) -> bytes:
     return _pack(name, value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big"))
 
 
-def _shaped(tracks: bytes, sar: Fraction) -> bytes:
-    """The track list's body with the display size in its first video track, without PADDING."""
+def _shaped(tracks: bytes, sar: Fraction, spaces: str) -> bytes:
+    """The track list's body with the display size in its first video track, without `spaces`."""
     children, done, packed = _children(tracks), False, []
     for name, body in children:
         if name == TRACK and not done and any(n == VIDEO for n, _ in _children(body)):
-            body, done = _track(body, sar), True
+            body, done = _track(body, sar, spaces), True
         if name != CRC:
             packed.append(_pack(name, body))
     body = b"".join(packed)
@@ -114,12 +141,12 @@ def _shaped(tracks: bytes, sar: Fraction) -> bytes:
     return body
 
 
-def _track(body: bytes, sar: Fraction) -> bytes:
+def _track(body: bytes, sar: Fraction, spaces: str) -> bytes:
     parts = []
     for name, value in _children(body):
         if name == NAME:
-            value = value.removesuffix(PADDING.encode())
-        if name == VIDEO:
+            value = value.removesuffix(spaces.encode())
+        if name == VIDEO and sar != 1:
             value = _sized(value, sar)
         if name != NAME or value:
             parts.append(_pack(name, value))

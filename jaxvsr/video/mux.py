@@ -1,11 +1,13 @@
 """Encoded segments and everything else of the source, put together into one file.
 
 Nothing but the picture is touched: sound, subtitles, data, attachments and further videos are
-copied packet by packet, and every frame gets its own presentation time back.
+copied packet by packet, and every frame gets its own presentation time back. What the container
+cannot hold is left out, or encoded anew where that is asked for.
 """
 
-import io
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -13,12 +15,11 @@ from pathlib import Path
 import av
 
 from jaxvsr.errors import OutputError, UsageError
-from jaxvsr.video import copying, encode, hdr, matroska, names, rawvideo
+from jaxvsr.video import containers, converting, copying, encode, hdr, marks, matroska, rawvideo
+from jaxvsr.video.containers import FORMATS, Fate
 from jaxvsr.video.failing import failing
-from jaxvsr.video.streams import StreamInfo, VideoInfo, open_media
+from jaxvsr.video.streams import VideoInfo, open_media
 
-FORMATS = {".mkv": "matroska", ".webm": "webm", ".mp4": "mp4", ".mov": "mov"}
-TRIAL = {".webm": "libvpx-vp9"}  # a video that the container takes, to try its header with
 BROADCAST = ("mpegts", "mpeg")  # their clocks begin anywhere
 # Metadata that mp4 knows by a name of its own; for any other key it needs Apple's free form.
 MP4_KEYS = {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"}
@@ -26,7 +27,9 @@ MP4_KEYS |= {"copyright", "grouping", "lyrics", "description", "synopsis", "show
 MP4_KEYS |= {"network", "keywords", "track", "disc", "compilation", "media_type", "creation_time"}
 
 
-def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=None) -> int:
+def assemble(
+    segments, times, info: VideoInfo, output, *, start=None, duration=None, convert=False
+) -> int:
     """Writes `output`, its format told by its suffix; returns how many copied packets were lost.
 
     Those are sound or subtitles so damaged in the source that the format has no place for them.
@@ -34,15 +37,14 @@ def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=N
     `segments` are files by `SegmentWriter` in order; `times` holds (pts, duration) of each of
     their frames in `info.time_base`. With `start` or `duration`, seconds from the beginning of the
     file as for `VideoReader`, the other streams are cut to the span and everything begins at 0.
-    Raises OutputError, or SpaceError when the disk is full.
+    `convert` encodes anew what the container cannot hold. Raises OutputError, or SpaceError when
+    the disk is full.
     """
     output = Path(output)
     if output.suffix.lower() == ".y4m":
         with failing(output):
             rawvideo.write_y4m(segments, info, output)
         return 0
-    origin = _origin(info, start)
-    last = None if duration is None else info.start + (start or 0.0) + duration
     ordinals = [_ordinals(path) for path in segments]
     if sum(map(len, ordinals)) != len(times):
         raise OutputError(
@@ -50,15 +52,28 @@ def assemble(segments, times, info: VideoInfo, output, *, start=None, duration=N
             f"{sum(map(len, ordinals))}; delete the .part folder and run again"
         )
     with failing(output), open_media(info.path) as source:
-        target, video, copies = _outline(source, info, segments[0], output, origin)
-        with target:
+        span = _span(info, start, duration)
+        job = _outline(source, info, segments[0], output, span, convert=convert)
+        with job.target as target:
             target.start_encoding()
-            pictures = _pictures(segments, ordinals, times, info, video, origin)
-            rest = copying.packets(source, copies, origin, last if start or duration else None)
-            lost = sum(not _mux(target, p, video) for p in _interleaved(pictures, rest))
-        if _needs_aspect(info, output.suffix.lower()):
-            matroska.set_aspect(output, info.sar)
+            pictures = _pictures(segments, ordinals, times, info, job.video, span.origin)
+            rest = copying.packets(source, job.copies, span, job.converters)
+            lost = sum(not _mux(target, p, job.video) for p in _interleaved(pictures, rest))
+        if job.room:
+            matroska.finish(output, info.sar, job.chapters)
     return lost
+
+
+@dataclass
+class _Job:
+    """An open file: its main video stream, {index in the source: stream or converter}."""
+
+    target: av.container.OutputContainer
+    video: av.VideoStream | None  # None until its place among the streams comes
+    copies: dict
+    converters: dict
+    room: str  # that `matroska.finish` is to fill, "" where it has nothing to do
+    chapters: list[dict]  # that it has to write
 
 
 def _mux(target, packet, video) -> bool:
@@ -72,102 +87,109 @@ def _mux(target, packet, video) -> bool:
     return True
 
 
-def unsupported(info: VideoInfo, suffix: str, encoding=None) -> list[str]:
-    """What the container (and the encoding, if given) cannot hold, each as a short text."""
-    suffix, lost = suffix.lower(), []
-    if suffix == ".y4m":
-        lost = [_describe(stream) for stream in info.streams]
-        lost += ["frame times (y4m has one constant rate)"] if info.vfr else []
-        return [*lost, *info.hdr.get("dynamic", ()), *(["HDR metadata"] if info.hdr else [])]
-    if info.streams and suffix in FORMATS:
-        with open_media(info.path) as source:
-            for stream in info.streams:
-                if not _fits(source, stream, suffix):
-                    lost.append(_describe(stream))
+def unsupported(info: VideoInfo, suffix: str, encoding=None, *, convert=False) -> list[str]:
+    """What the container (and the encoding, if given) cannot hold, each as a short text.
+
+    With `convert` streams that can be encoded anew are not among it.
+    """
+    if suffix.lower() == ".y4m":
+        return beside_the_picture(info)
+    suffix, kept = suffix.lower(), {"copied", "guest"} | ({"convertible"} if convert else set())
+    found = containers.fates(info, suffix)
+    lost = [containers.describe(s) for s in info.streams if found[s.index] not in kept]
     lost += info.hdr.get("dynamic", ())
     static = "mastering" in info.hdr or "light" in info.hdr
     if static and encoding is not None and encoding.codec not in hdr.CARRIERS:
         lost.append(f"HDR mastering metadata ({encoding.codec} cannot write it)")
-    if info.pix_fmt.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")):
-        lost.append("transparency (the alpha channel)")
-    return lost
+    if encoding is None and marks.ALPHA in info.marks:
+        with suppress(UsageError):
+            encoding = encode.choose(info, suffix)
+    written = {marks.ALPHA} if encoding is not None and encoding.alpha else set()
+    return [*lost, *(mark for mark in info.marks if mark not in written)]
+
+
+def beside_the_picture(info: VideoInfo) -> list[str]:
+    """Everything that raw video and numbered pictures have no place for."""
+    lost = [containers.describe(stream) for stream in info.streams]
+    with open_media(info.path) as source:
+        lost += ["chapters"] * bool(source.chapters())
+        lost += ["title and other tags"] * bool(copying.metadata(source.metadata))
+    lost += ["frame times (one constant rate is left)"] * info.vfr
+    static = {"mastering", "light"} & info.hdr.keys()
+    return [*lost, *["HDR metadata"] * bool(static), *info.hdr.get("dynamic", ()), *info.marks]
 
 
 def default_suffix(info: VideoInfo) -> str:
-    """The input's own container where it can hold everything, else ".mkv"."""
+    """The input's own container where it can hold everything, else the one that loses least."""
     own = Path(info.path).suffix.lower()
     if own not in FORMATS:
         own = ".mp4" if "mp4" in info.container else ".mkv"
-    try:
-        encode.choose(info, own)
-    except UsageError:
-        return ".mkv"
-    streams_lost = [text for text in unsupported(info, own) if " stream " in text]
-    return ".mkv" if streams_lost else own
+    losses = {}
+    for suffix in dict.fromkeys((own, ".mkv", ".mov", ".mp4")):
+        with suppress(UsageError):
+            encoding = encode.choose(info, suffix)
+            found = containers.fates(info, suffix).values()
+            losses[suffix] = sum(fate in ("convertible", "lost") for fate in found)
+            losses[suffix] += marks.ALPHA in info.marks and not encoding.alpha
+            if not losses[suffix]:
+                break
+    return min(losses, key=losses.get, default=".mkv")
 
 
-def _describe(stream: StreamInfo) -> str:
-    language = f", {stream.language}" if stream.language else ""
-    return f"{stream.type} stream {stream.index} ({stream.codec or 'unknown codec'}{language})"
-
-
-def _fits(source, stream: StreamInfo, suffix: str) -> bool:
-    """Whether a header with this stream can be written, found out by writing one to memory."""
-    if copying.is_timecode(source.streams[stream.index]):
-        return suffix != ".webm"
-    try:
-        with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as target:
-            trial = target.add_stream(TRIAL.get(suffix, "libx264"), rate=25)
-            trial.width = trial.height = 64
-            copying.add(target, source.streams[stream.index])
-            target.start_encoding()
-    except (av.FFmpegError, ValueError, OSError):
-        return False
-    return True
-
-
-def _origin(info: VideoInfo, start) -> Fraction:
-    """The source's second that becomes 0."""
+def _span(info: VideoInfo, start, duration) -> copying.Span:
+    """Seconds of the source's clock: the one that becomes 0, and where the rest is cut."""
+    last = None if duration is None else info.start + (start or 0.0) + duration
     if start:
-        return Fraction(info.start + start)
-    return Fraction(info.start) if info.container in BROADCAST else Fraction(0)
+        return copying.Span(Fraction(info.start + start), last)
+    origin = Fraction(info.start) if info.container in BROADCAST else Fraction(0)
+    return copying.Span(origin, last)
 
 
-def _outline(source, info: VideoInfo, first, output: Path, origin):
-    """(the open file, its main video stream, {index in the source: stream}) before the header."""
+def _outline(source, info: VideoInfo, first, output: Path, span, *, convert) -> _Job:
+    """The output with all its streams, before its header is written."""
     suffix = output.suffix.lower()
-    metadata = copying.metadata(source.metadata)
+    metadata, fates = copying.metadata(source.metadata), containers.fates(info, suffix)
     options = {"fflags": "+bitexact"}  # else Matroska draws its UIDs
     if suffix in (".mkv", ".webm"):
         options["avoid_negative_ts"] = "disabled"
     free = {key.lower() for key in metadata} - MP4_KEYS
     if suffix in (".mp4", ".mov") and free and not _has_cover(source):  # it is one or the other
         options["movflags"] = "+use_metadata_tags"
-    target = av.open(names.url(output), "w", format=FORMATS[suffix], container_options=options)
+    guests, chapters = "guest" in fates.values(), copying.chapters(source, span)
+    target = containers.open_target(output, suffix, guests=guests, options=options)
     target.metadata.update(metadata)
-    target.set_chapters(copying.chapters(source, origin))
-    copied, copies, timecode = {stream.index for stream in info.streams}, {}, None
+    target.set_chapters(chapters)
+    late = chapters if guests else []
+    room = matroska.padding(late) if late or _needs_aspect(info, suffix) else ""
+    job = _Job(target, None, {}, {}, room, late)
     for stream in source.streams:
         if stream.index == info.stream_index:
-            video = _video(target, first, stream, info, suffix)
-        elif copying.is_timecode(stream):
-            timecode = stream.metadata["timecode"]
-        elif stream.index in copied and _fits(source, _brief(stream), suffix):
-            copies[stream.index] = copying.add(target, stream)
-    if timecode:
-        video.metadata.setdefault("timecode", timecode)
-    return target, video, copies
+            job.video = _video(target, first, stream, info, suffix, room)
+        else:
+            _add(job, stream, fates.get(stream.index, "lost"), suffix, convert=convert)
+    for stream in filter(copying.is_timecode, source.streams):
+        if fates.get(stream.index) == "copied":
+            job.video.metadata.setdefault("timecode", stream.metadata["timecode"])
+    return job
+
+
+def _add(job: _Job, stream, fate: Fate, suffix: str, *, convert) -> None:
+    """One more stream of the source, as it is to be kept."""
+    if copying.is_timecode(stream):
+        return  # a tag of the video, from which the muxer makes it
+    if fate in ("copied", "guest"):
+        job.copies[stream.index] = copying.add(job.target, stream, suffix)
+    elif fate == "convertible" and convert:
+        made = converting.converter(job.target, stream, suffix)
+        copying.describe(made.copy, stream, suffix)
+        job.converters[stream.index] = made
 
 
 def _has_cover(source) -> bool:
     return any(s.disposition & av.stream.Disposition.attached_pic for s in source.streams)
 
 
-def _brief(stream) -> StreamInfo:
-    return StreamInfo(stream.index, stream.type, "")
-
-
-def _video(target, first, stream, info: VideoInfo, suffix: str):
+def _video(target, first, stream, info: VideoInfo, suffix: str, room: str):
     """The main video's stream, described by the first segment and by the source's tags."""
     with open_media(first) as segment:
         template = segment.streams.video[0]
@@ -176,15 +198,17 @@ def _video(target, first, stream, info: VideoInfo, suffix: str):
         context.framerate = info.fps.limit_denominator(1 << 16)
         if info.sar != 1:
             context.sample_aspect_ratio = info.sar
+        tags = {key.lower(): value for key, value in template.metadata.items()}
+        alpha = {key: value for key, value in tags.items() if key == "alpha_mode"}
         name = template.codec_context.codec.canonical_name
         if suffix in (".mp4", ".mov") and name == "hevc":
             context.codec_tag = "hvc1"
         elif suffix == ".mov" and name == "prores":
             context.codec_tag = template.codec_context.codec_tag
     video.time_base = info.time_base
-    video.metadata.update(copying.metadata(stream.metadata, encoded=True))
-    if _needs_aspect(info, suffix):
-        video.metadata["title"] = video.metadata.get("title", "") + matroska.PADDING
+    video.metadata.update({**copying.metadata(stream.metadata, encoded=True), **alpha})
+    if room:
+        video.metadata["title"] = video.metadata.get("title", "") + room
     video.disposition = int(stream.disposition)
     return video
 

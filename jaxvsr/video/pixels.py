@@ -12,6 +12,7 @@ from jaxvsr.video.colour import SITINGS, UNSPECIFIED, Colour, untagged
 PLANAR = re.compile(
     r"(?:yuv[ja]?(?P<chroma>420|422|444)p|(?P<rgb>gbra?p)|gray)(?P<bits>\d+)?(?:le)?"
 )
+LAYERED = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")  # formats with alpha begin so
 CHROMA = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
 DEPTHS = (8, 9, 10, 12, 14, 16)
 
@@ -123,13 +124,49 @@ def planes_of(
     return tuple(_turn(array, size, sites, orientation) for array in arrays)
 
 
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether a pixel format holds transparency; a palette's is not counted."""
+    return pix_fmt.startswith(LAYERED)
+
+
+def alpha_of(frame: av.VideoFrame, orientation: Orientation = UPRIGHT) -> np.ndarray | None:
+    """A frame's transparency [H, W] as uint16, 65535 opaque, upright; None where it has none."""
+    if not has_alpha(frame.format.name):
+        return None
+    if not PLANAR.fullmatch(frame.format.name):
+        deep = facts(planar(frame.format.name))[1] > 8
+        frame = frame.reformat(format="gbrap16le" if deep else "gbrap", threads=1)
+    bits = facts(frame.format.name)[1]
+    size, plane = (frame.height, frame.width), _view(frame.planes[3], bits)
+    return _turn(_rescaled(plane, bits, 16), size, SITINGS["left"], orientation)
+
+
+def resized_alpha(alpha: np.ndarray, height: int, width: int, bits: int) -> np.ndarray:
+    """Transparency as `alpha_of` gives it, by Lanczos, as integers of `bits` bits."""
+    frame = frame_of((alpha,), "gray16le")
+    frame = frame.reformat(width, height, interpolation="LANCZOS", threads=1)
+    return _rescaled(_view(frame.planes[0], 16), 16, bits)
+
+
+def _rescaled(array: np.ndarray, bits: int, wanted: int) -> np.ndarray:
+    """Integers of a depth as those of another, the greatest becoming the greatest."""
+    high, new = (1 << bits) - 1, (1 << wanted) - 1
+    scaled = (array.astype(np.uint32) * new + high // 2) // high
+    return scaled.astype(np.uint8 if wanted <= 8 else np.uint16)
+
+
+def layered(pix_fmt: str) -> str:
+    """The planar format with transparency beside one without: yuva420p for yuv420p."""
+    return pix_fmt.replace("gbrp", "gbrap").replace("yuv", "yuva")
+
+
 def frame_of(planes, pix_fmt: str) -> av.VideoFrame:
-    """The inverse of `planes_of` for upright planes."""
+    """The inverse of `planes_of` for upright planes; a fourth one is transparency."""
     kind, bits, _ = facts(pix_fmt)
     height, width = planes[0].shape
     frame = av.VideoFrame(width, height, pix_fmt)
     if kind == "rgb":
-        planes = planes[1], planes[2], planes[0]
+        planes = planes[1], planes[2], planes[0], *planes[3:]
     for target, plane in zip(frame.planes, planes, strict=True):
         _view(target, bits)[...] = plane
     return frame

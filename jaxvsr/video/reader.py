@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from jaxvsr.errors import InputError
-from jaxvsr.video import hdr, pixels, streams
+from jaxvsr.video import hdr, marks, pixels, streams
 from jaxvsr.video.streams import LARGEST, StreamInfo, VideoInfo
 
 __all__ = ["Frame", "StreamInfo", "VideoInfo", "VideoReader"]
@@ -25,7 +25,7 @@ HARMLESS = ("mmco", "co located POC", "number of reference frames", "Unsupported
 class Frame:
     """Planes as `colour.to_rgb` takes them; `pts` and `duration` count `VideoInfo.time_base`.
 
-    `alpha` is a plane of uint8 [H, W] where the frame is not opaque.
+    `alpha` is transparency as `pixels.alpha_of` has it, None where there is none.
     """
 
     planes: tuple[np.ndarray, ...]
@@ -39,13 +39,14 @@ class VideoReader:
     """Iterates over the frames of a file's main video; a context manager.
 
     `start` and `duration` choose a span in seconds from the beginning of the file. `interlaced`
-    "auto" deinterlaces what is flagged interlaced, "on" everything, "keep" nothing. `info` holds
+    "auto" deinterlaces what is flagged interlaced, "on" everything, "keep" nothing. `stream` is the
+    index of a video stream, by default the largest's. `info` holds
     the facts, `damaged` counts damage met so far: frames that could not be decoded, were patched
     up by the decoder, or are missing at the end. Raises InputError where there is nothing to read.
     """
 
-    def __init__(self, path, *, start=None, duration=None, interlaced="auto"):
-        self.damaged = 0
+    def __init__(self, path, *, start=None, duration=None, interlaced="auto", stream=None):
+        self.damaged, self._number, self._met, self._scaled = 0, stream, set(), {}
         self._path, self._span = str(path), (start, duration)
         self._open()
         try:
@@ -56,9 +57,10 @@ class VideoReader:
 
     def _open(self):
         self._container = streams.open_media(self._path)
-        self._stream = streams.main_video(self._container, self._path)
+        self._stream = streams.main_video(self._container, self._path, self._number)
         # Threads by frame would be faster, but how they meet damage differs from run to run.
         self._stream.thread_type = "SLICE"
+        self._decoder = streams.decoder(self._stream)
         self._others = streams.others(self._container, self._stream.index)
         for stream in self._container.streams:
             if stream.index != self._stream.index:
@@ -91,7 +93,7 @@ class VideoReader:
         colour = pixels.colour_of_frame(first, self._siting)
         colour = replace(colour, subsampling=pixels.facts(self._format)[2])
         fps = streams.average_rate(stream, [frame for frame, _ in self._head])
-        seconds = _seconds(container, stream)
+        seconds = streams.length(container, stream)
         width, height = self._size
         sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         if self._orientation[0]:
@@ -117,6 +119,8 @@ class VideoReader:
             stream_index=stream.index,
             start=streams.beginning(container, stream),
             vfr=not constant,
+            choice=streams.choice(container, stream),
+            marks=marks.of_all([frame for frame, _ in self._head]),
         )
 
     def __enter__(self):
@@ -138,18 +142,29 @@ class VideoReader:
         last = float("inf") if duration is None else first + duration
         decoded = self._from(first) if start else chain(self._head, self._decoded)
         self._head = []
-        tick, pts, length = float(self.info.time_base), 0, 0
+        tick, pts, length, intact = float(self.info.time_base), 0, 0, 0
         for frame, pts, length, bad in self._timed(self._deinterlaced(decoded)):
             if start and pts * tick < first - tick / 2:
                 continue
             if pts * tick >= last - tick / 2:
                 return
-            self.damaged += bad
+            self.damaged, intact = self.damaged + bad, intact + (not bad)
             planes = pixels.planes_of(frame, self._format, self._orientation, self._siting)
-            yield Frame(planes, pts, length, bool(bad))
-        self.damaged += self._late
-        if self._span == (None, None):
-            self.damaged += self._missing(pts + length)
+            alpha = pixels.alpha_of(frame, self._orientation)
+            yield Frame(planes, pts, length, bool(bad), alpha)
+        whole = self._span == (None, None)
+        missing = self._missing(pts + length) if whole else 0
+        self.damaged += max(self._late, missing)  # what cannot be decoded at a cut is missing, too
+        if whole and self._stream.frames >= intact:
+            self.damaged = min(self.damaged, self._stream.frames - intact)
+
+    def surprises(self) -> list[str]:
+        """What was met beyond what `info` told, each as a short text: to be said at the end."""
+        size = f"{self._size[0]}x{self._size[1]}"
+        found = [
+            f"{n} frames of {other} were scaled to {size}" for other, n in self._scaled.items()
+        ]
+        return [*found, *(f"left out: {name}" for name in sorted(self._met - {*self.info.marks}))]
 
     def _decode(self):
         """(frame, damage since the frame before) in presentation order, whatever the damage."""
@@ -160,13 +175,16 @@ class VideoReader:
             self._late += max(errors, marked, bool(packet.size and packet.is_corrupt))
             for frame in frames:
                 bad, self._late = self._late, 0
+                self._met |= marks.of(frame)
                 yield self._sized(frame), bad
 
     def _decode_packet(self, packet):
         """(frames, 0 or 1): 1 where the decoder complained, even if it patched the picture up."""
+        if packet.has_sidedata("encryption_info"):
+            raise InputError(f"{self._path}: its video is encrypted; decrypt it first")
         before, _ = av.logging.get_last_error()
         try:
-            frames = self._stream.decode(packet if packet.size else None)
+            frames = self._decoder.decode(packet if packet.size else None)
         except EOFError:
             return [], 0
         except (av.FFmpegError, ValueError):
@@ -198,6 +216,8 @@ class VideoReader:
         width, height = getattr(self, "_size", (frame.width, frame.height))
         if (frame.width, frame.height) == (width, height):
             return frame
+        other = f"{frame.width}x{frame.height}"
+        self._scaled[other] = self._scaled.get(other, 0) + 1
         return frame.reformat(width, height, interpolation="BICUBIC", threads=1)
 
     def _from(self, first: float):
@@ -207,6 +227,7 @@ class VideoReader:
             target = int(first / stream.time_base) - 1
             try:
                 self._container.seek(target, stream=stream)
+                self._decoder = streams.decoder(stream)
                 decoded = self._decode()
                 head = next(decoded, None)
                 if head and head[0].pts is not None and head[0].pts <= target + 1:
@@ -259,12 +280,8 @@ class VideoReader:
 
     def _missing(self, end: int) -> int:
         """Frames that the file promised and that a cut at its end took away."""
-        container, stream = self._container, self._stream
-        if stream.duration is not None and stream.start_time is not None:
-            promised = float((stream.start_time + stream.duration) * stream.time_base)
-        elif self._torn and container.duration is not None:
-            promised = self.info.start + container.duration / av.time_base
-        else:
+        promised = streams.promised(self._container, self._stream, torn=self._torn)
+        if promised is None:
             return 0
         lost = (promised - float(end * self.info.time_base)) * float(self.info.fps)
         return round(lost) if lost > 1.5 else 0
@@ -284,12 +301,6 @@ def _bwdif(frame, time_base, which: str):
     nodes = [source, graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")]
     graph.link_nodes(*nodes, graph.add("buffersink")).configure()
     return graph
-
-
-def _seconds(container, stream) -> float | None:
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
 
 
 def _orientation(frame) -> pixels.Orientation:

@@ -57,10 +57,10 @@ class PictureWriter:
         folder.mkdir()
         self.folder, self.count, self.suffix = folder, 0, suffix.lower()
 
-    def write(self, planes, alpha=None) -> None:
-        """Takes (r, g, b), each [H, W] uint8 or uint16, and alpha [H, W] of the same kind."""
+    def write(self, planes) -> None:
+        """Takes (r, g, b), each [H, W] uint8 or uint16, or (r, g, b, alpha)."""
         path = self.folder / f"{self.count:06d}{self.suffix}"
-        write_image(path, np.stack(planes, axis=-1), alpha)
+        write_image(path, np.stack(planes[:3], axis=-1), *planes[3:])
         self.count += 1
 
     def close(self) -> None:

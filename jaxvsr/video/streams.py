@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from jaxvsr.errors import InputError
+from jaxvsr.errors import InputError, UsageError
 from jaxvsr.video import names
 from jaxvsr.video.colour import Colour
 
@@ -18,6 +18,8 @@ LARGEST = 16384  # pixels a side; most decoders and all encoders here go no furt
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg"}
 SUFFIXES |= {".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".mxf", ".gif"}
 SUFFIXES |= {".264", ".h264", ".265", ".h265", ".hevc"}  # by which a folder's videos are known
+# Formats whose head tells when the file ends on its own clock, not how long it is.
+CLOCKED = ("matroska,webm", "asf", "nut")
 _DUMP = threading.Lock()
 _LOCATIONS = "left|center|topleft|top|bottomleft|bottom"
 
@@ -39,7 +41,9 @@ class VideoInfo:
     `frames` is an estimate or None, `fps` the average rate, `duration` in seconds or None,
     `rotation` the clockwise degrees by which the reader turns the pixels, `start` the second at
     which the file begins, `hdr` as `jaxvsr.video.hdr.read` gives it, `pix_fmt` the file's
-    own; `vfr` tells that the file does not claim one constant rate.
+    own; `vfr` tells that the file does not claim one constant rate, `choice` which of several
+    videos this is, or "" where there is one; `marks` names what the frames carry that is not
+    written back.
     """
 
     path: str
@@ -61,6 +65,8 @@ class VideoInfo:
     stream_index: int
     start: float = 0.0
     vfr: bool = False
+    choice: str = ""
+    marks: tuple[str, ...] = ()
 
 
 def quiet() -> None:
@@ -100,8 +106,11 @@ def open_media(path) -> av.container.InputContainer:
         ) from None
 
 
-def main_video(container, path):
-    """The largest video stream, as FFmpeg's own tools choose; never a cover picture."""
+def main_video(container, path, number: int | None = None):
+    """The video stream with that index, or the largest; never a cover picture.
+
+    Raises InputError where there is none, UsageError where `number` is none of them.
+    """
     pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     videos = [s for s in container.streams.video if not s.disposition & pictures]
     if not videos:
@@ -110,7 +119,40 @@ def main_video(container, path):
     readable = [s for s in videos if s.codec_context is not None]
     if not readable:
         raise InputError(f"{path}: no decoder for its video; convert it with another tool first")
-    return max(readable, key=lambda s: (s.width * s.height, -s.index))
+    if number is None:
+        return max(readable, key=lambda s: (s.width * s.height, -s.index))
+    chosen = next((s for s in readable if s.index == number), None)
+    if chosen is None:
+        known = ", ".join(_sketch(s) for s in readable)
+        raise UsageError(f"{path}: stream {number} is no video; choose --stream from {known}")
+    return chosen
+
+
+def choice(container, stream) -> str:
+    """Which of several videos `stream` is, in a sentence; "" where there is only one."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    videos = [s for s in container.streams.video if not s.disposition & pictures]
+    if len(videos) < 2:
+        return ""
+    known = ", ".join(_sketch(s) for s in videos)
+    return f"{len(videos)} videos: {known}; taking {stream.index}, --stream chooses another"
+
+
+def _sketch(stream) -> str:
+    context = stream.codec_context
+    return f"{stream.index} ({context.name} {context.width}x{context.height})" if context else "?"
+
+
+def decoder(stream):
+    """What decodes a stream's packets: itself, or where VP8 and VP9 have transparency, libvpx.
+
+    They keep it in packets beside the picture's, at which FFmpeg's own decoders do not look.
+    """
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    layered = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if layered is None or tags.get("alpha_mode") != "1":
+        return stream
+    return av.CodecContext.create(layered, "r")
 
 
 def others(container, index: int) -> tuple[StreamInfo, ...]:
@@ -164,3 +206,27 @@ def beginning(container, stream) -> float:
     if container.start_time is not None:
         return container.start_time / av.time_base
     return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+
+
+def length(container, stream) -> float | None:
+    """Seconds from the file's beginning to its end, by what its head says."""
+    if container.format.name in CLOCKED and container.duration:
+        return max(container.duration / av.time_base - max(beginning(container, stream), 0), 0)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def promised(container, stream, *, torn: bool) -> float | None:
+    """The second of the file's own clock at which its video should end; None if it does not say.
+
+    What a head says of the whole file is the video's own where there is nothing else, and counts,
+    too, where the file is `torn`.
+    """
+    clocked = container.format.name in CLOCKED
+    if not clocked and stream.duration is not None and stream.start_time is not None:
+        return float((stream.start_time + stream.duration) * stream.time_base)
+    alone = len(container.streams) == 1 and stream.start_time is not None
+    if not (torn or alone) or container.duration is None:
+        return None
+    return container.duration / av.time_base + (0 if clocked else beginning(container, stream))

@@ -47,7 +47,7 @@ def written(source, target, tmp_path):
     writer = PictureWriter(tmp_path / f"parts{target.suffix}", info.colour)
     for frame in shown:
         clear = () if frame.alpha is None else (frame.alpha,)
-        writer.write(frame.planes, *clear)
+        writer.write((*frame.planes, *clear))
     animating.assemble([writer.folder], [(f.pts, f.duration) for f in shown], info, target)
     return frames(target)
 

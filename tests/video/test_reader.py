@@ -8,6 +8,7 @@ import media
 import numpy as np
 import pytest
 
+from jaxvsr.comparison.scan import scan
 from jaxvsr.errors import InputError
 from jaxvsr.video import pixels
 from jaxvsr.video.colour import to_rgb
@@ -169,8 +170,20 @@ def test_truncated(tmp_path, suffix):
     """What is there is read; what the head of the file promised beyond it is counted."""
     info, frames, damaged = read(media.truncated(tmp_path / f"x{suffix}"))
     assert 5 < len(frames) < 50
-    assert damaged >= 50 - len(frames)
+    assert damaged == 50 - sum(not frame.corrupt for frame in frames)
     assert info.frames == 50
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts", ".wmv", ".nut", ".flv"])
+def test_a_late_beginning_is_no_damage(tmp_path, suffix):
+    """Some heads tell how long a file is, others when it ends on its own clock."""
+    codec = {".wmv": "wmv2", ".flv": "flv"}.get(suffix, "libx264")
+    path = media.film(tmp_path / f"x{suffix}", media.Picture(start=5.0, codec=codec))
+    info, frames, damaged = read(path)
+    assert (len(frames), damaged) == (25, 0)
+    assert info.frames == pytest.approx(25, abs=1) and info.duration == pytest.approx(1, abs=0.05)
+    assert seconds(info, frames)[0] == pytest.approx(info.start, abs=0.05) and info.start >= 5
+    assert (scan(path, info).lost, len(scan(path, info).times)) == (0, 25)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
