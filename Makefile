@@ -6,6 +6,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# pip compiles to bytecode on one core, and that is most of an installation; this does on all.
+BYTECODE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 
 .PHONY: demo test quick test-all test-gpu test-web lint bench clean
 
@@ -68,17 +70,19 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.base: $(VENV)/.python pyproject.toml
-	$(PIP) install -e .
+	$(PIP) install --no-compile -e .
+	@$(BYTECODE)
 	@touch $@
 
 # torch first and pinned: a plain `torch` lets the resolver pick gigabytes of CUDA libraries.
 # JAX's CUDA plugin alone (7 MB): programs with kernels are lowered for CUDA where no GPU is.
 $(VENV)/.test: $(VENV)/.python pyproject.toml
-	$(PIP) install "$(TORCH)"
-	$(PIP) install -e ".[test]"
+	$(PIP) install --no-compile "$(TORCH)"
+	$(PIP) install --no-compile -e ".[test]"
 	@jaxlib=$$($(BIN)/python -c "import jaxlib; print(jaxlib.__version__)"); \
 	$(PIP) install --no-deps "jax-cuda13-plugin==$$jaxlib" 2>/dev/null \
 		|| echo "no CUDA plugin for this machine: tests that lower programs for CUDA are skipped"
+	@$(BYTECODE)
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.gpu: $(VENV)/.test

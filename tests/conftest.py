@@ -13,9 +13,10 @@ from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parent.parent
 
-# Compiling is most of the time of a test run; XLA's programs are kept between runs.
+# Compiling is most of the time of a test run, and small programs are most of that; XLA's programs
+# are kept for the other processes, and between runs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 FLAGS = "--xla_force_host_platform_device_count=4"
 # What is compiled here runs once, on little: XLA's passes for speed cost more than they save.
 PLAINLY = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -205,7 +205,8 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
                 results, state = engine(batch.planes, state)
             else:
                 (results, state), seconds = timed(engine, batch.planes, state)
-                _foretell(net, plan, journal, progress, settings, results, seconds / plan.batch)
+                first = _frame(plan, [np.asarray(p) for p in results], batch.alphas, 0)
+                _foretell(net, plan, journal, progress, settings, first, seconds / plan.batch)
                 progress.start(len(batch.times))
             out.put((results, batch.times, batch.alphas, state))
         out.finish()
@@ -214,10 +215,9 @@ def _run(net, reader, plan: Plan, journal: Journal, progress: Progress, settings
         raise InputError(f"{plan.info.path}: no frames in the chosen span; check --start")
 
 
-def _foretell(net, plan: Plan, journal: Journal, progress: Progress, settings, results, seconds):
+def _foretell(net, plan: Plan, journal: Journal, progress: Progress, settings, planes, seconds):
     """Says, before the first frame is written, how long it takes and how large it gets."""
     left = None if progress.total is None else max(progress.total - progress.done, 1)
-    planes = tuple(np.asarray(p)[0] for p in results)
     what = foresee(plan, journal.output, planes, seconds, left, journal.folder)
     progress.forecast(str(what), what.facts())
     if what.seconds > LONG:
@@ -292,6 +292,19 @@ def find_device(settings) -> jax.Device | None:
     return device
 
 
+def _frame(plan: Plan, planes, alphas, i: int) -> tuple:
+    """Planes [H, W] of frame `i` of a batch, for a writer: transparency last, where it is kept."""
+    picture, alpha = tuple(p[i] for p in planes), alphas[i]
+    if plan.encoding is None:  # pictures take only that of an animation
+        keep = alpha is not None and isinstance(plan.info, AnimationInfo)
+        return (*picture, stills.grown(alpha, plan.size)) if keep else picture
+    if not plan.encoding.alpha:
+        return picture
+    if alpha is None:  # a stream that changed on its way
+        alpha = np.full((8, 8), 65535, np.uint16)
+    return (*picture, pixels.resized_alpha(alpha, *plan.size, plan.colour.bits))
+
+
 class Sink:
     """Takes enhanced batches, in order, and writes them as segments of the journal."""
 
@@ -305,23 +318,11 @@ class Sink:
         for i, when in enumerate(times):
             if self.writer is None:
                 self.writer = self._open()
-            self.writer.write((*(p[i] for p in planes), *self._alpha(alphas[i])))
+            self.writer.write(_frame(self.plan, planes, alphas, i))
             self.times.append(when)
             if len(self.times) == self.plan.segment:
                 self.end()
         self.progress.add(len(times))
-
-    def _alpha(self, alpha) -> tuple:
-        """Transparency at the size and depth of the result, () where that has none."""
-        encoding = self.plan.encoding
-        if encoding is None:  # pictures take only that of an animation
-            keep = alpha is not None and isinstance(self.plan.info, AnimationInfo)
-            return (stills.grown(alpha, self.plan.size),) if keep else ()
-        if not encoding.alpha:
-            return ()
-        if alpha is None:  # a stream that changed on its way
-            alpha = np.full((8, 8), 65535, np.uint16)
-        return (pixels.resized_alpha(alpha, *self.plan.size, self.plan.colour.bits),)
 
     def _open(self):
         plan, path = self.plan, self.journal.path()

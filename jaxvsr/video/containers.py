@@ -29,7 +29,7 @@ def open_target(path, suffix: str, *, guests=False, options=None) -> av.containe
         where = path if isinstance(path, io.BytesIO) else names.url(path)
         return av.open(where, "w", format=form, container_options=options)
     parts = ":".join(f"{key}={value}" for key, value in {"f": form, **options}.items())
-    name = "".join(f"\\{c}" if c in "\\'| \t\n" else c for c in names.url(path))
+    name = "".join(f"\\{c}" if c in "\\'| \t\r\n" else c for c in names.url(path))
     clock = {key: value for key, value in options.items() if key == "avoid_negative_ts"}
     return av.open(f"[{parts}]{name}", "w", format="tee", container_options=clock)
 

@@ -2,7 +2,9 @@
 
 import json
 
+import av
 import media
+import numpy as np
 import pytest
 import toys
 
@@ -11,6 +13,7 @@ from jaxvsr.host.progress import Progress, amount
 from jaxvsr.inference.film import enhance_film
 from jaxvsr.inference.forecast import Forecast, lighter
 from jaxvsr.inference.settings import Settings
+from jaxvsr.video.reader import VideoReader
 
 
 @pytest.mark.parametrize("name, within", [("a.mkv", 3), ("a.y4m", 1.01), ("%03d.png", 1.5)])
@@ -26,6 +29,21 @@ def test_the_size_is_foretold(name, within, tmp_path, capsys):
     assert size / within <= told["bytes"] <= size * within
     assert (told["width"], told["height"]) == (128, 96) and told["seconds"] > 0
     assert "60 frames of 128x96" in told["text"]
+
+
+def test_the_size_of_a_transparent_film_is_foretold(tmp_path, capsys):
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    with av.open(str(source), "w") as file:
+        video = file.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "bgra"
+        for i in range(4):
+            rgba = np.dstack([media.drawing(i, 64, 48), np.full((48, 64), 128, np.uint8)])
+            file.mux(video.encode(av.VideoFrame.from_ndarray(rgba, "rgba")))
+        file.mux(video.encode(None))
+    enhance_film(toys.still(), source, out, Settings(), "json")
+    assert '"forecast"' in capsys.readouterr().out
+    with VideoReader(out) as reader:
+        assert all(abs(frame.alpha.mean() - 128 * 257) < 800 for frame in reader)
 
 
 def test_a_line_for_people_on_stderr_and_none_where_nobody_looks(tmp_path, capsys):

@@ -88,7 +88,7 @@ def test_constants_in_parts_keep_the_precision_of_float32(dtype, error):
     np.testing.assert_allclose(whole.sum((0, 1))[:54], 1, atol=10 * error)
 
 
-@pytest.mark.sampled
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_tail_equals_torch(name, dtype):
@@ -187,7 +187,7 @@ def slope_for(activation, channels, dtype):
     return 0.2 if activation == "leaky" else None
 
 
-@pytest.mark.sampled
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_head_equals_torch(name, dtype):

@@ -95,7 +95,7 @@ def arrays(n=1, h=5, w=9, c=16, k=16, dtype="float32"):
     )
 
 
-@pytest.mark.sampled
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("made", [STREAMED, RESIDENT], ids=["streamed", "resident"])
 @pytest.mark.parametrize(
     "shape, dtype",

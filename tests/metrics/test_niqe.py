@@ -39,6 +39,7 @@ def test_agrees_with_the_published_values_of_mmagic(shared, pristine, baboon):
         np.testing.assert_allclose(got, case["value"], atol=2e-4, err_msg=str(case))
 
 
+@pytest.mark.sweep
 def test_images_of_a_batch_are_measured_one_by_one():
     batch = noise(1, (2, 2, 100, 200, 3))
     together = niqe(batch, ANY)

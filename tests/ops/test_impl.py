@@ -31,7 +31,7 @@ NETWORKS = {
 WINOGRAD = ("srresnet", "winograd")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name, impl", [WINOGRAD, *((name, "triton") for name in NETWORKS)])
 def test_kernels_change_nothing(name, impl):
     pytest.importorskip("kernels.launch")  # before Triton, whose interpreter it turns on

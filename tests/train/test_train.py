@@ -294,6 +294,7 @@ def test_folding_inside_the_step_leaves_value_and_gradient():
     chex.assert_trees_all_close(ga, gb, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.sweep
 def test_bfloat16_leaves_the_identity_out_of_the_kernels():
     """1 + 2^-9 is 1 in bfloat16: x * (1 + w) summed in a kernel loses w, x + x * w does not."""
     net = RepBlock(2)

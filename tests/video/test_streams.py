@@ -106,6 +106,23 @@ def test_chapters_and_language_come_with_such_sound(tmp_path):
     assert picture.sar != 1
 
 
+STRANGE = ["[f=mp4:x]|y", "b\\ack\\", "q'uo\"te's", "Re: 100%d", " sp ", "line\nbreak\r", "\udcff"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_file_of_any_name_takes_such_sound(name, tmp_path):
+    """The tee reads brackets, bars, quotes, backslashes and blank ends as its own marks."""
+    path = tmp_path / name
+    with containers.open_target(path, ".mkv", guests=True) as target:
+        stream = target.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        target.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
+        target.mux(stream.encode(None))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 1 and "matroska" in reader.info.container
+
+
 HELD = {  # by container, of what a tester might have
     "libopus": {".mkv", ".webm", ".mp4"},
     "flac": {".mkv", ".mp4"},

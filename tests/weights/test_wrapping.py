@@ -174,6 +174,7 @@ def test_what_is_missing_is_named(tmp_path, gone):
         weights.load(tmp_path / "net.pth")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "gone", ["conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up1.weight", "conv_last.bias"]
 )
@@ -190,6 +191,7 @@ def test_an_rrdb_with_a_tensor_less_is_still_seen_as_one(tmp_path, gone, layout)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.sampled
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("kind", ["norm", "parametrizations", "spectral", "spectral old"])
 def test_norms_are_multiplied_out(tmp_path, kind, legacy):
@@ -207,6 +209,7 @@ def test_norms_are_multiplied_out(tmp_path, kind, legacy):
     np.testing.assert_allclose(ours, want.permute(0, 2, 3, 1), atol=1e-4)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_numbers_of_any_width(tmp_path, kind, suffix):
@@ -253,6 +256,7 @@ def test_every_kind_of_file_is_told_by_how_it_begins(tmp_path, form):
     assert same(weights.load(save_as(form, STATE, tmp_path / FORMS[form])))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("form", FORMS)
 def test_values_that_are_not_finite_are_refused_by_name(tmp_path, form, value):
