@@ -34,7 +34,7 @@ from jaxvsr.video import encode, mux, names
 from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.colour import Colour, from_rgb, to_rgb
 from jaxvsr.video.opening import Reader, open_film
-from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
+from jaxvsr.video.sequence import PictureWriter, frame_suffix, is_pattern, publish
 from jaxvsr.video.streams import VideoInfo
 
 DEPTH = 4  # frames that wait for the encoder
@@ -72,7 +72,7 @@ def degrade_film(
         announce(progress, plan, recipe, said)
         announce_streams(progress, plan.info, output, lost, settings)
         with _workplace(output) as folder:
-            written = _write(reader, plan, recipe, folder, progress, output.suffix)
+            written = _write(reader, plan, recipe, folder, progress, frame_suffix(output))
             lame = _deliver(written, plan, output, folder, {**span, "convert": settings.convert})
             told = _told(written, plan, recipe, reader, progress)
             write_record(told, output)

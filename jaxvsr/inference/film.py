@@ -33,7 +33,7 @@ from jaxvsr.video import animating, colour, containers, encode, mux, pixels
 from jaxvsr.video.animation import AnimationInfo
 from jaxvsr.video.opening import open_film
 from jaxvsr.video.scene import CutDetector
-from jaxvsr.video.sequence import PictureWriter, is_pattern, publish
+from jaxvsr.video.sequence import PictureWriter, frame_suffix, is_pattern, publish
 from jaxvsr.video.streams import VideoInfo
 
 DEPTH = 3  # batches that wait between two stages
@@ -50,7 +50,7 @@ class Batch:
     planes: tuple
     times: list[tuple[int, int]]
     begins: bool
-    alphas: list  # of each frame [h, w], or None where it is opaque
+    alphas: list
 
 
 def enhance_film(
@@ -68,7 +68,7 @@ def enhance_film(
         plan = make_plan(net, reader.info, output, settings)
         lost = check_output(source, output, plan, settings)
         said = moving.said(reader.info, output, settings)
-        reader.flat = plan.encoding is not None
+        reader.flat = not moving.holds_alpha(output)
         with closing(_journal(net, plan, output, settings)) as journal:
             rate = float(reader.info.fps)
             done, total = len(journal.times), _expected(reader.info, settings)
@@ -125,7 +125,7 @@ def _journal(net, plan: Plan, output: Path, settings: Settings) -> Journal:
         "size": plan.size,
         "encoding": asdict(plan.encoding) if plan.encoding else f"pictures{output.suffix}",
         "segment": plan.segment,
-        "flat": plan.encoding is not None and getattr(plan.info, "clear", "") != "",
+        "flat": getattr(plan.info, "clear", "") != "" and not moving.holds_alpha(output),
         **{name: getattr(settings, name) for name in SHAPING},
     }
     suffix = ".mkv" if plan.encoding else ""
@@ -327,7 +327,7 @@ class Sink:
     def _open(self):
         plan, path = self.plan, self.journal.path()
         if plan.encoding is None:
-            return PictureWriter(path, plan.colour, self.journal.output.suffix)
+            return PictureWriter(path, plan.colour, frame_suffix(self.journal.output))
         info, (height, width) = plan.info, plan.size
         more = {"fps": info.fps, "sar": plan.sar, "colour": plan.colour, "hdr": info.hdr}
         return encode.SegmentWriter(path, plan.encoding, width=width, height=height, **more)

@@ -36,6 +36,12 @@ def as_film(source: Path, output: Path | None, settings: Settings) -> bool:
     return not still or is_pattern(output)
 
 
+def holds_alpha(output: Path) -> bool:
+    """Whether the transparency of an animation is kept by pictures of this name."""
+    suffix = output.suffix.lower()
+    return suffix in FORMATS and any(model.endswith("A") for model in FORMATS[suffix].models)
+
+
 def writes_animation(info: VideoInfo, output: Path) -> bool:
     """Whether the result is an animation: by its suffix, but a film does not become a .png."""
     if is_pattern(output) or not animating.is_moving(output):
@@ -67,7 +73,7 @@ def said(info: VideoInfo, output: Path, settings: Settings) -> list[str]:
 def _as_video(info: AnimationInfo, output: Path, settings: Settings) -> list[str]:
     """The same of an animation that becomes a video or numbered pictures."""
     found = list(info.said)
-    if info.clear and not is_pattern(output):
+    if info.clear and not holds_alpha(output):
         if not settings.drop:
             raise UsageError(
                 f"{output}: {output.suffix} cannot hold transparency; write .webp or .png, which "

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvsr.errors import OutputError
 from jaxvsr.video.colour import Colour
-from jaxvsr.video.images import SUFFIXES, read_image, write_image
+from jaxvsr.video.images import SUFFIXES, write_image
 
 PATTERN = re.compile(r"(?<!%)((?:%%)*)%(0?)(\d*)d")
 
@@ -48,6 +48,14 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     return before.replace("%%", "%"), match[2], match[3], after.replace("%%", "%")
 
 
+def frame_suffix(output: Path) -> str:
+    """What frames are written as on their way: a pattern's own format, PNG for an animation.
+
+    An animation's format may lose something, and that must not happen twice.
+    """
+    return output.suffix.lower() if is_pattern(output) else ".png"
+
+
 class PictureWriter:
     """Writes RGB planes as numbered pictures, PNG or what `suffix` says, into their own folder."""
 
@@ -75,9 +83,6 @@ def publish(folders: list[Path], pattern: Path) -> None:
     pictures = (path for folder in folders for path in sorted(folder.iterdir()))
     for number, path in enumerate(pictures, start=1):
         target = numbered(pattern, number)
-        if target.suffix.lower() != path.suffix:
-            write_image(target, *read_image(path))
-            continue
         try:
             target.unlink(missing_ok=True)
             try:

@@ -15,6 +15,7 @@ from jaxvsr.errors import OutputError, UsageError
 from jaxvsr.inference.enhance import enhance_path
 from jaxvsr.inference.settings import Settings
 from jaxvsr.inference.stills import enlarged
+from jaxvsr.video import animating
 from jaxvsr.video.animation import AnimationReader
 from jaxvsr.video.images import read_picture
 from jaxvsr.video.transparency import filled
@@ -140,6 +141,30 @@ def test_frames_of_an_animation_as_numbered_pictures(tmp_path):
         run(source, tmp_path / f"f%02d{suffix}")
         with Image.open(tmp_path / f"f03{suffix}") as image:
             assert (image.mode, image.format) == ("RGBA", suffix[1:].upper())
+
+
+def test_numbered_pictures_without_transparency_are_told_before_the_work(tmp_path):
+    source = moving(tmp_path / "a.webp", 0, lossless=True)
+    with pytest.raises(UsageError, match=r"\.jpg cannot hold transparency.*--drop"):
+        run(source, tmp_path / "f%02d.jpg")
+    assert not list(tmp_path.glob("f*"))
+    assert "transparency is laid on white" in run(source, tmp_path / "f%02d.jpg", DROP).notices
+    with Image.open(tmp_path / "f03.jpg") as image:
+        assert (image.mode, image.format) == ("RGB", "JPEG")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif"])
+def test_frames_of_an_animation_lose_nothing_on_their_way(tmp_path, monkeypatch, suffix):
+    """They are coded in the animation's format once, when it is assembled."""
+    assemble, seen = animating.assemble, set()
+
+    def look(folders, *rest):
+        seen.update(path.suffix for folder in folders for path in folder.iterdir())
+        assemble(folders, *rest)
+
+    monkeypatch.setattr(animating, "assemble", look)
+    run(moving(tmp_path / "a.webp", lossless=True), tmp_path / f"b{suffix}")
+    assert seen == {".png"}
 
 
 def test_one_picture_of_an_animation_only_on_request(tmp_path):
