@@ -63,7 +63,7 @@ def degrade_film(
     with open_film(source, **span, **how) as reader:
         plan = make_plan(reader.info, output, recipe)
         lost = check_output(source, output, plan, settings)
-        said = moving.said(reader.info, output, settings)
+        said = moving.said(reader.info, output, settings, flat=True)
         reader.flat = True
         check_place(source, record_path(output), overwrite=settings.overwrite)
         progress = Progress(

@@ -55,8 +55,11 @@ def writes_animation(info: VideoInfo, output: Path) -> bool:
     )
 
 
-def said(info: VideoInfo, output: Path, settings: Settings) -> list[str]:
-    """What is converted or left out. Raises OutputError or UsageError for what is refused."""
+def said(info: VideoInfo, output: Path, settings: Settings, *, flat: bool = False) -> list[str]:
+    """What is converted or left out. Raises OutputError or UsageError for what is refused.
+
+    `flat` says that transparency is laid on white in any case, which is told and not refused.
+    """
     moving = writes_animation(info, output)
     lost = animating.unsupported(info) if moving else []
     if lost and not settings.drop:
@@ -67,14 +70,14 @@ def said(info: VideoInfo, output: Path, settings: Settings) -> list[str]:
     lost = [f"left out, since the output cannot hold it: {what}" for what in lost]
     if moving:
         return lost + animating.notices(info, output)
-    return _as_video(info, output, settings) if isinstance(info, AnimationInfo) else []
+    return _as_video(info, output, settings, flat) if isinstance(info, AnimationInfo) else []
 
 
-def _as_video(info: AnimationInfo, output: Path, settings: Settings) -> list[str]:
+def _as_video(info: AnimationInfo, output: Path, settings: Settings, flat: bool) -> list[str]:
     """The same of an animation that becomes a video or numbered pictures."""
     found = list(info.said)
-    if info.clear and not holds_alpha(output):
-        if not settings.drop:
+    if info.clear and (flat or not holds_alpha(output)):
+        if not (flat or settings.drop):
             raise UsageError(
                 f"{output}: {output.suffix} cannot hold transparency; write .webp or .png, which "
                 "move too, or give --drop to lay it on white"

@@ -153,6 +153,13 @@ def test_numbered_pictures_without_transparency_are_told_before_the_work(tmp_pat
         assert (image.mode, image.format) == ("RGB", "JPEG")
 
 
+@pytest.mark.parametrize("name", ["f%02d.png", "b.mkv"])
+def test_degrading_lays_transparency_on_white_and_says_so(tmp_path, name):
+    source = moving(tmp_path / "a.webp", 0, lossless=True)
+    result = degrade_path(source, tmp_path / name, Recipe(codec=None), Settings())
+    assert "transparency is laid on white" in result.notices
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".avif"])
 def test_frames_of_an_animation_lose_nothing_on_their_way(tmp_path, monkeypatch, suffix):
     """They are coded in the animation's format once, when it is assembled."""
