@@ -258,8 +258,7 @@ def _media(root: Path) -> Iterable[Path]:
         yield root
         return
     inside = sorted(path for path in root.iterdir() if not names.of_system(path))
-    stills = set(SUFFIXES) - set(VIDEOS)
-    if any(p.suffix.lower() in stills and p.is_file() for p in inside):
+    if any(p.suffix.lower() in SUFFIXES and p.is_file() for p in inside):
         yield root
     for path in inside:
         if path.is_dir():

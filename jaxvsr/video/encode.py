@@ -30,6 +30,7 @@ FORMATS = {  # encoder: the planar formats it takes
     "rawvideo": (*YUV, *DEEP, *DEEPER, "gray", "gray10le"),
 }
 FORMATS["libx265"] += ("gray12le",)
+EVERY_FORMAT = tuple(dict.fromkeys(name for formats in FORMATS.values() for name in formats))
 ALPHA = {  # encoder: those of its formats beside which it takes transparency
     "libvpx-vp9": ("yuv420p",),
     "prores_ks": ("yuv444p10le",),
@@ -141,8 +142,7 @@ def formats_of(codec: str) -> tuple[str, ...]:
 
 def _check_format(codec: str | None, wanted: str) -> None:
     """Raises UsageError for a pixel format that the encoder, or without one none, takes."""
-    every = dict.fromkeys(name for names in FORMATS.values() for name in names)
-    choices = formats_of(codec) if codec else every
+    choices = formats_of(codec) if codec else EVERY_FORMAT
     if wanted not in choices:
         who = codec or "no encoder here"
         raise UsageError(f"{who} cannot write {wanted}; choose --pix-fmt from {', '.join(choices)}")
@@ -250,8 +250,7 @@ def _known(pix_fmt: str) -> str:
     try:
         return av.VideoFormat(pix_fmt, 2, 2).name
     except ValueError:
-        names = dict.fromkeys(name for names in FORMATS.values() for name in names)
-        raise UsageError(unknown("pixel format", pix_fmt, names)) from None
+        raise UsageError(unknown("pixel format", pix_fmt, EVERY_FORMAT)) from None
 
 
 def _nearest_depth(info: VideoInfo) -> str:

@@ -63,7 +63,7 @@ def load(name_or_path: str | Path, *, arch: str = "", folded: bool = True) -> Lo
     path = locate(source)
     name, module, tensors, note = _read(path, said)
     params = layouts.to_tree(tensors)
-    _finite(_by_path(params), path)
+    _finite(layouts.by_path(params), path)
     if folded and getattr(module, "folded", True) is False:
         module, params = module.clone(folded=True), jax.tree.map(np.asarray, fold(params))
     notes = (f"{path.name}: {note}",) if note else ()
@@ -161,12 +161,6 @@ def _finite(tensors: Mapping, path: Path) -> None:
                 f"{path}: tensor {name} has {bad} of {np.size(value)} values that are not finite "
                 "in float32 (NaN or infinite); fetch it again or take an earlier checkpoint"
             )
-
-
-def _by_path(params: Mapping) -> dict[str, np.ndarray]:
-    """Every parameter by its path, a/b/kernel."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): v for p, v in leaves}
 
 
 def _is_ours(metadata: Mapping[str, str]) -> bool:

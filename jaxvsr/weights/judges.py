@@ -18,7 +18,7 @@ from jaxvsr.errors import WeightsError
 from jaxvsr.metrics.niqe import Pristine
 from jaxvsr.metrics.perceptual import NETS
 from jaxvsr.models.features import STACKS, Trunk
-from jaxvsr.weights.layouts import Tensors, to_tree
+from jaxvsr.weights.layouts import Tensors, by_path, to_tree
 from jaxvsr.weights.store import fetch
 from jaxvsr.weights.unpickle import read_checkpoint
 from jaxvsr.weights.wrapping import state_dict
@@ -187,7 +187,7 @@ def _trunk(net: str, path: Path) -> dict:
     images = jax.ShapeDtypeStruct(LARGE_ENOUGH, jnp.float32)
     tree = jax.eval_shape(Trunk(net, (last,)).init, jax.random.key(0), images)["params"]
     found = to_tree(tensors)
-    _check(_leaves(found), {k: v.shape for k, v in _leaves(tree).items()}, TRUNKS[net], path)
+    _check(by_path(found), {k: v.shape for k, v in by_path(tree).items()}, TRUNKS[net], path)
     return jax.tree.map(jnp.asarray, found)
 
 
@@ -195,11 +195,6 @@ def _heads(tensors: Tensors) -> Tensors:
     """LPIPS's linear layers among these tensors, as vectors, under short names."""
     named = ((re.fullmatch(r"(lin\d+)\.(?:model\.1\.)?weight", k), v) for k, v in tensors.items())
     return {f"{match[1]}.weight": value.ravel() for match, value in named if match}
-
-
-def _leaves(tree: Mapping) -> dict:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
 
 
 def _check(found: Mapping, wanted: Mapping, file: Published, path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 
+import jax
 import numpy as np
 
 from jaxvsr.models.sr_unet import LEVELS
@@ -40,6 +41,12 @@ def to_tree(tensors: Tensors) -> dict:
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
         branch[leaf] = np.ascontiguousarray(value)
     return tree
+
+
+def by_path(tree: Mapping) -> dict:
+    """Every leaf of a parameter tree by its path, a/b/kernel."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
 
 
 def tree_shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:

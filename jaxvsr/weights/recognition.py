@@ -101,8 +101,7 @@ def told(fit: Fit) -> str:
 
 def shapes_of(tree: Mapping) -> dict[str, tuple[int, ...]]:
     """The shape of every parameter by its path, a/b/kernel."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): v.shape for p, v in leaves}
+    return {path: leaf.shape for path, leaf in layouts.by_path(tree).items()}
 
 
 @cache
